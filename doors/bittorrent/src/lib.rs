@@ -1,0 +1,20 @@
+//! The BitTorrent door: everything that speaks BitTorrent, and nothing that decides a transfer.
+//!
+//! Bytes to types and back ([`bencode`], [`metainfo`], [`magnet`], [`wire`], [`mse`]) have no IO.
+//! Finding peers ([`tracker`], [`dht`], [`lan`]) and talking to them ([`peer`], [`webseed`]) are thin
+//! drivers; decisions are those of `peerage-swarm`, and truth is that of `peerage-content`.
+//!
+//! Not here yet, each with its place: uTP and hole punching beside `peer` (a second transport),
+//! WebTorrent beside `webseed`, a tracker of our own beside `tracker`, mutable torrents beside `dht`.
+
+pub mod bencode;
+pub mod dht;
+pub mod hash;
+pub mod lan;
+pub mod magnet;
+pub mod metainfo;
+pub mod mse;
+pub mod peer;
+pub mod tracker;
+pub mod webseed;
+pub mod wire;

@@ -1,0 +1,46 @@
+//! Verified bytes: files in place or in a download folder, and what proves them true.
+//!
+//! This crate knows files, pieces and hashes. It does not know torrents, peers or wires: a door
+//! hands it a [`Layout`] (which files, in which order, cut at which length) and a [`Truth`] (the
+//! hashes), and asks whether bytes are true, where they lie, and to keep them.
+//!
+//! Who owns what: a [`Store`] owns the open files and the set of verified pieces of one content; an
+//! [`Intake`] owns the blocks of a download until they are verified and written; a [`Journal`] owns
+//! what a restart may believe. [`Workers`], [`BlockPool`] and [`FilePool`] are shared by a process and
+//! bound its hashing threads, its buffered bytes and its open files.
+//!
+//! Content alone decides that bytes are true. Nothing is served from a piece that is not in
+//! [`Store::verified`], nor from a file that changed since it was verified.
+
+mod block;
+mod error;
+mod files;
+mod hashing;
+mod intake;
+mod journal;
+mod layout;
+mod path;
+mod platform;
+mod pool;
+mod recheck;
+mod set;
+mod store;
+mod truth;
+mod walk;
+mod workers;
+
+pub use block::{BLOCK_LENGTH, Block, PieceIndex};
+pub use error::{StorageError, StorageErrorKind};
+pub use files::FilePool;
+pub use hashing::{HashedFile, HashPlan, Hashed, Progress, hash};
+pub use intake::{Intake, IntakeEvent};
+pub use journal::{FileStamp, Journal, Resumed};
+pub use layout::{Alignment, Entry, EntryKind, Layout, LayoutError, Span};
+pub use path::{PathError, RelPath};
+pub use pool::{BlockBuf, BlockPool};
+pub use recheck::recheck;
+pub use set::PieceSet;
+pub use store::{Place, Preallocation, ReadError, Sending, Store};
+pub use truth::{Hash20, Hash32, LayerError, Truth, V2File, merkle_root, merkle_pad};
+pub use walk::{Walked, walk};
+pub use workers::Workers;

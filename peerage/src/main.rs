@@ -1,0 +1,3 @@
+//! The program: command line, daemon, configuration. The only place that wires things together.
+
+fn main() {}

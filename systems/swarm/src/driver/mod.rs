@@ -1,0 +1,1 @@
+//! Runs one [`crate::core::Swarm`] between wires and the content store.
