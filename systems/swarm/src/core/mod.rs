@@ -5,6 +5,8 @@
 //! Inputs about a peer that left are ignored. Nothing here allocates in proportion to what a peer claims:
 //! the wire has bounded it before.
 
+pub use limit::Limiter;
+mod limit;
 mod types;
 
 pub use types::*;
