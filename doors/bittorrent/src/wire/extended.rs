@@ -1,1 +1,0 @@
-//! The payloads of extended messages (BEP 9, 10, 11, 54).
