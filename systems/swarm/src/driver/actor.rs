@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
 use super::throttle::{PeerThrottle, Throttle};
-use super::transfer::{Activity, Control, Progress, Resources, TransferParts};
+use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
 use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
@@ -51,7 +51,7 @@ pub(super) struct Actor {
     resources: Resources,
     throttle: Arc<Throttle>,
     messages: mpsc::WeakSender<Message>,
-    dials: mpsc::Sender<SocketAddr>,
+    dialer: Arc<dyn Dialer>,
     peers: HashMap<PeerKey, mpsc::Sender<Order>>,
     peers_seen: u64,
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
@@ -101,7 +101,7 @@ impl Actor {
             resources,
             throttle: parts.throttle,
             messages,
-            dials: parts.dials,
+            dialer: parts.dialer,
             peers: HashMap::new(),
             peers_seen: 0,
             waiting: HashMap::new(),
@@ -438,11 +438,7 @@ impl Actor {
                     self.left(peer);
                 }
                 Output::Ban { address } => info!(host = %address.ip(), "banned: it sent bad data"),
-                Output::Dial { address } => {
-                    if self.dials.try_send(address).is_err() {
-                        self.core.handle(now, Input::DialFailed { address });
-                    }
-                }
+                Output::Dial { address } => self.dialer.dial(address),
                 Output::Finished => self.finish(now),
             }
         }
@@ -464,6 +460,7 @@ impl Actor {
         self.resources.pool.shrink();
         self.records.totals(self.totals_now());
         self.records.complete(&self.store, &self.resources.workers);
+        self.broadcast(|| Order::UploadOnly);
         self.publish_now(now);
     }
 

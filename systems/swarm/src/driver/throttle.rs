@@ -88,34 +88,38 @@ impl PeerThrottle {
         self.levels.iter().any(|level| level.gate(direction).is_limited())
     }
 
-    /// Asks to move `want` bytes: how many may go now (all levels agree), or when to ask again.
+    /// Asks to move `bytes` that cannot be split: when anything may go now all of them may, and the limits go into debt.
     ///
     /// # Errors
     /// The time to ask again, when nothing may go now.
-    pub fn take(&self, direction: Direction, want: u64, now: Instant) -> Result<u64, Instant> {
-        let gates = || self.levels.iter().map(|level| level.gate(direction)).filter(|gate| gate.is_limited());
-        let mut granted = want;
-        let mut ready_at = None;
-        for gate in gates() {
-            let (available, ready) = gate.with(|limiter| (limiter.available(now), limiter.ready_at(now)));
-            granted = granted.min(available);
-            if available == 0 {
-                ready_at = ready_at.max(Some(ready));
-            }
-        }
-        match ready_at {
-            Some(ready) => Err(ready),
-            None => {
-                gates().for_each(|gate| gate.with(|limiter| limiter.spend(granted, now)));
-                Ok(granted)
-            }
-        }
+    pub fn take(&self, direction: Direction, bytes: u64, now: Instant) -> Result<(), Instant> {
+        self.available(direction, now)?;
+        self.spend(direction, bytes, now);
+        Ok(())
     }
 
-    /// Gives back what was taken and not moved.
-    pub fn refund(&self, direction: Direction, bytes: u64) {
-        for level in &self.levels {
-            level.gate(direction).with(|limiter| limiter.refund(bytes));
+    /// How many bytes may go now.
+    ///
+    /// # Errors
+    /// The time to ask again, when nothing may.
+    pub fn available(&self, direction: Direction, now: Instant) -> Result<u64, Instant> {
+        let mut least = u64::MAX;
+        let mut ready_at = None;
+        for gate in self.gates(direction) {
+            match gate.with(|limiter| (limiter.available(now), limiter.ready_at(now))) {
+                (0, ready) => ready_at = ready_at.max(Some(ready)),
+                (available, _) => least = least.min(available),
+            }
         }
+        ready_at.map_or(Ok(least), Err)
+    }
+
+    /// Counts bytes that went; more than was available is a debt.
+    pub fn spend(&self, direction: Direction, bytes: u64, now: Instant) {
+        self.gates(direction).for_each(|gate| gate.with(|limiter| limiter.spend(bytes, now)));
+    }
+
+    fn gates(&self, direction: Direction) -> impl Iterator<Item = &Gate> {
+        self.levels.iter().map(move |level| level.gate(direction)).filter(|gate| gate.is_limited())
     }
 }

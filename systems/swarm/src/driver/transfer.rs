@@ -58,8 +58,15 @@ pub struct TransferParts {
     pub throttle: Arc<Throttle>,
     /// Feeds every random choice.
     pub seed: u64,
-    /// Where dials are asked for; whoever serves it answers with [`Transfer::join`] or [`Transfer::dial_failed`].
-    pub dials: mpsc::Sender<SocketAddr>,
+    /// Who connects to addresses.
+    pub dialer: Arc<dyn Dialer>,
+}
+
+/// Connects to peers over some wire. Every dial is answered by [`Transfer::join`] or [`Transfer::dial_failed`]; the core bounds how many are
+/// under way.
+pub trait Dialer: Send + Sync + std::fmt::Debug {
+    /// Begins to connect; does not wait.
+    fn dial(&self, address: SocketAddr);
 }
 
 /// What a transfer is doing.

@@ -1,0 +1,250 @@
+//! One torrent as the door knows it: its names, its metadata once there is any, and who is connected.
+//!
+//! A torrent begins as [`Stage::Seeking`] (a magnet link) or [`Stage::Ready`]. Connections belong to it in both stages; when the
+//! metadata arrives they stay and enter the transfer. The torrent owns no socket and no bytes of content.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use peerage_content::BlockPool;
+use peerage_swarm::core::Found;
+use peerage_swarm::driver::{Dialer, Transfer};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::door::DoorInner;
+use crate::hash::{InfoHashes, SwarmHash};
+
+/// Addresses that wait while the metadata is sought.
+const SEEK_INBOX: usize = 64;
+/// Peers remembered for exchange.
+const MET_MAX: usize = 1_000;
+
+/// How far a torrent is.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// Its metadata is not known.
+    Seeking,
+    /// It is transferred.
+    Ready(Arc<Ready>),
+    /// It ended.
+    Closed,
+}
+
+/// What a torrent is once its metadata is known.
+#[derive(Debug)]
+pub struct Ready {
+    /// Both hashes, as far as the torrent has them.
+    pub hashes: InfoHashes,
+    /// The bytes of the info dictionary.
+    pub info: Bytes,
+    /// The transfer.
+    pub transfer: Transfer,
+}
+
+impl Ready {
+    /// The info dictionary as served to peers (BEP 9).
+    pub fn info_bytes(&self) -> &Bytes {
+        &self.info
+    }
+}
+
+/// A torrent in the door.
+#[derive(Debug)]
+pub struct Torrent {
+    hashes: InfoHashes,
+    private: OnceLock<bool>,
+    stage: watch::Sender<Stage>,
+    metadata: watch::Sender<Option<Bytes>>,
+    pub(crate) fetch: Mutex<crate::metadata::Fetch>,
+    fetch_turn: tokio::sync::Notify,
+    met: Mutex<HashMap<SocketAddr, Met>>,
+    seek: Mutex<Option<mpsc::Sender<(Vec<SocketAddr>, Found)>>>,
+    door: Weak<DoorInner>,
+    me: Weak<Self>,
+    pool: BlockPool,
+    cancel: CancellationToken,
+}
+
+/// A connected peer, as others may be told of it (BEP 11).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Met {
+    /// It can be dialled at this address.
+    pub(crate) reachable: bool,
+}
+
+impl Torrent {
+    pub(crate) fn new(
+        hashes: InfoHashes,
+        private: Option<bool>,
+        door: Weak<DoorInner>,
+        pool: BlockPool,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        let known_private = OnceLock::new();
+        if let Some(private) = private {
+            let _ = known_private.set(private);
+        }
+        Arc::new_cyclic(|me| Self {
+            hashes,
+            private: known_private,
+            stage: watch::channel(Stage::Seeking).0,
+            metadata: watch::channel(None).0,
+            fetch: Mutex::new(crate::metadata::Fetch::new(hashes)),
+            fetch_turn: tokio::sync::Notify::new(),
+            met: Mutex::default(),
+            seek: Mutex::default(),
+            door,
+            me: me.clone(),
+            pool,
+            cancel,
+        })
+    }
+
+    /// The names it was opened by.
+    pub fn hashes(&self) -> InfoHashes {
+        self.hashes
+    }
+
+    /// How far it is, as it changes.
+    pub fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// The transfer, once there is one.
+    pub fn ready(&self) -> Option<Arc<Ready>> {
+        match &*self.stage.borrow() {
+            Stage::Ready(ready) => Some(ready.clone()),
+            Stage::Seeking | Stage::Closed => None,
+        }
+    }
+
+    /// Whether peers may come from its trackers alone (BEP 27). Not known before the metadata: then it counts as public, as every magnet link must.
+    pub fn is_private(&self) -> bool {
+        self.private.get().copied().unwrap_or(false)
+    }
+
+    /// Waits for the bytes of the info dictionary, verified against the hashes.
+    ///
+    /// `None` when the torrent was closed before.
+    pub async fn metadata(&self) -> Option<Bytes> {
+        let mut metadata = self.metadata.subscribe();
+        let found = tokio::select! {
+            found = metadata.wait_for(Option::is_some) => found.ok()?.clone(),
+            () = self.cancel.cancelled() => None,
+        };
+        found
+    }
+
+    /// The transfer begins: connections enter it, and addresses go to it.
+    pub fn begin(&self, ready: Ready, private: bool) {
+        let _ = self.private.set(private);
+        *self.seek_sender() = None;
+        self.stage.send_replace(Stage::Ready(Arc::new(ready)));
+    }
+
+    /// Tells of addresses that may have the content; they have passed the dial rules.
+    pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
+        match self.ready() {
+            Some(ready) => ready.transfer.known(addresses, found).await,
+            None => {
+                let seek = self.seek_sender().clone();
+                if let Some(seek) = seek {
+                    let _ = seek.send((addresses, found)).await;
+                }
+            }
+        }
+    }
+
+    /// A dialer for the transfer of this torrent.
+    pub fn dialer(self: &Arc<Self>) -> Arc<dyn Dialer> {
+        Arc::new(TorrentDialer(Arc::downgrade(self)))
+    }
+
+    /// Addresses to try while the metadata is sought; ends the seeking of an earlier call.
+    pub(crate) fn seek(&self) -> mpsc::Receiver<(Vec<SocketAddr>, Found)> {
+        let (sender, receiver) = mpsc::channel(SEEK_INBOX);
+        *self.seek_sender() = Some(sender);
+        receiver
+    }
+
+    fn seek_sender(&self) -> MutexGuard<'_, Option<mpsc::Sender<(Vec<SocketAddr>, Found)>>> {
+        self.seek.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn metadata_found(&self, info: Bytes) {
+        self.metadata.send_replace(Some(info));
+    }
+
+    /// Another connection changed what is to be fetched of the metadata.
+    pub(crate) fn metadata_turn(&self) {
+        self.fetch_turn.notify_waiters();
+    }
+
+    /// Waits until [`Torrent::metadata_turn`].
+    pub(crate) async fn metadata_changed(&self) {
+        self.fetch_turn.notified().await;
+    }
+
+    pub(crate) fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    pub(crate) fn meet_peer(&self, address: SocketAddr, reachable: bool) {
+        let mut met = self.met();
+        if met.len() < MET_MAX || met.contains_key(&address) {
+            met.insert(address, Met { reachable });
+        }
+    }
+
+    pub(crate) fn forget_peer(&self, address: SocketAddr) {
+        self.met().remove(&address);
+    }
+
+    /// Connected peers, for exchange.
+    pub(crate) fn met(&self) -> MutexGuard<'_, HashMap<SocketAddr, Met>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer named its DHT node (BEP 5).
+    pub(crate) fn dht_node(&self, address: SocketAddr) {
+        if let Some(door) = self.door.upgrade() {
+            door.dht_node(address);
+        }
+    }
+
+    /// Peers told us of others (BEP 11).
+    pub(crate) fn exchanged(&self, addresses: Vec<SocketAddr>, from: SocketAddr) {
+        if let (Some(door), Some(me)) = (self.door.upgrade(), self.me.upgrade()) {
+            door.exchanged(me, addresses, from);
+        }
+    }
+
+    pub(crate) fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
+        self.ready().map_or(self.hashes, |ready| ready.hashes).swarms()
+    }
+
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    pub(crate) fn close(&self) {
+        self.stage.send_replace(Stage::Closed);
+        self.cancel.cancel();
+    }
+}
+
+#[derive(Debug)]
+struct TorrentDialer(Weak<Torrent>);
+
+impl Dialer for TorrentDialer {
+    fn dial(&self, address: SocketAddr) {
+        if let Some(torrent) = self.0.upgrade()
+            && let Some(door) = torrent.door.upgrade()
+        {
+            door.dial_for_transfer(torrent, address);
+        }
+    }
+}
