@@ -17,6 +17,8 @@ pub mod extended;
 mod handshake;
 mod header;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub use allowed_fast::{ALLOWED_FAST_COUNT, allowed_fast};
 pub use error::{HandshakeError, WireError};
