@@ -10,6 +10,7 @@
 
 pub mod announce;
 pub mod announcer;
+pub mod udp;
 mod url;
 
 pub use announce::{AnnounceRequest, AnnounceResponse, Event, Scrape, TrackerError};
