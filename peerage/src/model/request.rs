@@ -181,8 +181,8 @@ pub struct TransferOptions {
     /// Peers named by the user.
     #[schema(value_type = Vec<String>)]
     pub peers: Vec<SocketAddr>,
-    /// When to stop serving.
-    pub goal: SeedGoal,
+    /// When to stop serving; `None`: as the node is configured.
+    pub goal: Option<SeedGoal>,
     /// Limits of this transfer.
     pub limits: Limits,
 }
