@@ -1,4 +1,7 @@
 //! The program: command line, daemon, configuration. The only place that wires things together.
 
+pub mod control;
+pub mod errors;
 pub mod model;
 pub mod node;
+pub mod values;

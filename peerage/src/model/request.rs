@@ -40,6 +40,7 @@ impl FromStr for TransferRef {
     /// Up to six decimal digits are a number, anything longer is a hash.
     fn from_str(text: &str) -> Result<Self, NotATransfer> {
         if text.len() <= 6
+            && text.bytes().all(|byte| byte.is_ascii_digit())
             && let Ok(number) = text.parse()
         {
             return Ok(Self::Number(TransferId(number)));
@@ -210,4 +211,38 @@ pub struct Limits {
     pub up: Option<u64>,
     /// Download.
     pub down: Option<u64>,
+}
+
+/// What became of an [`AddRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Added {
+    /// The transfer's number.
+    #[schema(value_type = u32)]
+    pub id: TransferId,
+    /// It was there already under that info hash.
+    pub existing: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_is_named_by_number_or_hash() {
+        assert_eq!("12".parse(), Ok(TransferRef::Number(TransferId(12))));
+        assert_eq!("999999".parse(), Ok(TransferRef::Number(TransferId(999_999))));
+        assert_eq!("1234567".parse(), Ok(TransferRef::Hash("1234567".into())));
+        assert_eq!("ABcd".parse(), Ok(TransferRef::Hash("abcd".into())));
+        for text in ["", "abc", "-1", "xyzw", "+5", "holiday", &"a".repeat(65)] {
+            assert!(text.parse::<TransferRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_in_json_leaves_out_what_is_usual() {
+        let json = r#"{"kind":"get","link":{"name":"magnet:?xt=urn:btih:00"},"folder":"/tmp"}"#;
+        let AddRequest::Get(get) = serde_json::from_str(json).unwrap() else { panic!() };
+        assert_eq!(get.link, Link::Name("magnet:?xt=urn:btih:00".into()));
+        assert_eq!(get.options, TransferOptions::default());
+    }
 }
