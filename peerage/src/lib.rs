@@ -4,4 +4,5 @@ pub mod control;
 pub mod errors;
 pub mod model;
 pub mod node;
+pub mod ui;
 pub mod values;
