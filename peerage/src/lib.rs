@@ -1,0 +1,8 @@
+//! The program: command line, daemon, configuration. The only place that wires things together.
+
+pub mod control;
+pub mod errors;
+pub mod model;
+pub mod node;
+pub mod ui;
+pub mod values;
