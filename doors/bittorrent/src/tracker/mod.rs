@@ -10,6 +10,9 @@
 
 pub mod announce;
 pub mod announcer;
+pub mod http;
+mod lookup;
+pub mod tiers;
 pub mod udp;
 mod url;
 
