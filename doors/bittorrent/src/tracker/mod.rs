@@ -17,5 +17,7 @@ pub mod udp;
 mod url;
 
 pub use announce::{AnnounceRequest, AnnounceResponse, Event, Scrape, TrackerError};
-pub use announcer::{Announcer, AnnouncerConfig, Counters, Progress, Registration};
+pub use announcer::{
+    Announcer, AnnouncerConfig, AnnouncerError, Counters, Progress, Registration, TrackerState, TrackerStatus,
+};
 pub use url::{TrackerUrl, TrackerUrlError};

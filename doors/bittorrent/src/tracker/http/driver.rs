@@ -58,17 +58,18 @@ impl HttpTrackers {
         Ok(clients)
     }
 
-    /// Announces over one family. Also says at which address the tracker was found, since that decides which peers it may name.
+    /// Announces over one family to a tracker with these addresses. Also says at which address the tracker was found, since that decides which peers it may name.
     ///
     /// # Errors
     /// [`TrackerError`]; time-outs are the caller's.
-    pub async fn announce(
+    pub(in crate::tracker) async fn announce(
         &self,
         tracker: &TrackerUrl,
+        addresses: Addresses,
         ipv6: bool,
         request: &AnnounceRequest,
     ) -> Result<(AnnounceResponse, SocketAddr), TrackerError> {
-        let (body, from) = self.get(announce_url(tracker.url(), request), ipv6).await?;
+        let (body, from) = self.get(announce_url(tracker.url(), request), addresses, ipv6).await?;
         Ok((parse_announce(&body)?, from))
     }
 
@@ -76,26 +77,30 @@ impl HttpTrackers {
     ///
     /// # Errors
     /// [`TrackerError`]; time-outs are the caller's.
-    pub async fn scrape(
+    pub(in crate::tracker) async fn scrape(
         &self,
         tracker: &TrackerUrl,
+        addresses: Addresses,
         ipv6: bool,
         swarms: &[SwarmHash],
     ) -> Result<Vec<(SwarmHash, Scrape)>, TrackerError> {
         let url = scrape_url(tracker.url(), swarms).ok_or(TrackerError::Unsupported("scrape"))?;
-        let (body, _) = self.get(url, ipv6).await?;
+        let (body, _) = self.get(url, addresses, ipv6).await?;
         parse_scrape(&body, swarms)
     }
 
-    async fn get(&self, mut url: Url, ipv6: bool) -> Result<(Vec<u8>, SocketAddr), TrackerError> {
+    async fn get(
+        &self,
+        mut url: Url,
+        mut addresses: Addresses,
+        ipv6: bool,
+    ) -> Result<(Vec<u8>, SocketAddr), TrackerError> {
         let client = if ipv6 { &self.v6 } else { &self.v4 };
         let client =
             client.as_ref().ok_or_else(|| TrackerError::Unreachable("no such address family".to_owned()))?;
         let mut nearest = None;
         for _ in 0..=REDIRECTS_MAX {
-            let target =
-                TrackerUrl::parse(url.as_str()).map_err(|_| TrackerError::Redirect("to no HTTP address"))?;
-            let reached = check_target(&target, &lookup(&target).await?, ipv6)?;
+            let reached = check_target(&url, addresses, ipv6)?;
             if *nearest.get_or_insert(reached) > reached {
                 return Err(TrackerError::Redirect("into this network"));
             }
@@ -104,6 +109,9 @@ impl HttpTrackers {
                 return read(response).await;
             }
             url = redirected(&url, &response)?;
+            let target =
+                TrackerUrl::parse(url.as_str()).map_err(|_| TrackerError::Redirect("to no address"))?;
+            addresses = lookup(&target).await?;
         }
         Err(TrackerError::Redirect("in circles"))
     }
@@ -111,12 +119,12 @@ impl HttpTrackers {
 
 /// A torrent can name any URL as its tracker; on this machine, only what looks like a tracker is asked, so that a torrent cannot
 /// push buttons on the local services of whoever opens it.
-fn check_target(target: &TrackerUrl, addresses: &Addresses, ipv6: bool) -> Result<Reach, TrackerError> {
+fn check_target(url: &Url, addresses: Addresses, ipv6: bool) -> Result<Reach, TrackerError> {
     let address = addresses
         .of(ipv6)
         .ok_or_else(|| TrackerError::Unreachable("no address of that family".to_owned()))?;
     let reached = reach(address.ip());
-    let last = target.url().path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
+    let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
     if reached == Reach::Machine && !last.starts_with("announce") && !last.starts_with("scrape") {
         return Err(TrackerError::NotATracker);
     }
