@@ -108,6 +108,9 @@ pub enum TrackerError {
     /// More redirects than anybody needs, or to a place that must not be asked.
     #[error("the tracker redirects {0}")]
     Redirect(&'static str),
+    /// A URL on this machine that does not look like a tracker's: a torrent must not push buttons on local services.
+    #[error("a service of this machine that is not a tracker is not asked")]
+    NotATracker,
     /// A body longer than any honest answer.
     #[error("the tracker's answer is longer than {0} bytes")]
     TooLong(usize),

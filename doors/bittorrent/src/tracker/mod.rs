@@ -10,9 +10,14 @@
 
 pub mod announce;
 pub mod announcer;
+pub mod http;
+mod lookup;
+pub mod tiers;
 pub mod udp;
 mod url;
 
 pub use announce::{AnnounceRequest, AnnounceResponse, Event, Scrape, TrackerError};
-pub use announcer::{Announcer, AnnouncerConfig, Counters, Progress, Registration};
+pub use announcer::{
+    Announcer, AnnouncerConfig, AnnouncerError, Counters, Progress, Registration, TrackerState, TrackerStatus,
+};
 pub use url::{TrackerUrl, TrackerUrlError};

@@ -1,13 +1,27 @@
 //! Announces all transfers of the process to their trackers.
+//!
+//! One task owns a queue of deadlines for all transfers; announces under way are bounded, in all and for
+//! each server. A transfer costs its trackers' state and nothing else: its numbers are asked for when an
+//! announce is written. Peers go to the sink as soon as a tracker answers.
+
+mod ask;
+mod queue;
+mod task;
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Scrape, TrackerUrl};
+use self::ask::Asker;
+use self::task::{Command, Task};
+use super::http::HttpTrackers;
+use super::tiers::Breadth;
+use super::udp::UdpTrackers;
+use super::{Scrape, TrackerError, TrackerUrl};
 use crate::address::DialRules;
 use crate::discovery::PeerSink;
 use crate::hash::SwarmHash;
@@ -21,7 +35,7 @@ pub struct Progress {
     pub downloaded: u64,
     /// Bytes missing; anything but 0 while that is unknown.
     pub left: u64,
-    /// Whether more peers would help: announces then come as early as the tracker tolerates, and ask for peers.
+    /// Whether peers are asked for. (When they are needed soon, [`Announcer::hurry`].)
     pub wants_peers: bool,
 }
 
@@ -66,13 +80,11 @@ pub struct AnnouncerConfig {
     pub port: u16,
     /// Local addresses to announce from, at most one a family; empty: whatever the system picks, over both families.
     pub bind: Vec<IpAddr>,
-    /// Announce to every tier at a time instead of to the first that works. Default: true.
-    pub all_tiers: bool,
-    /// Announce to every tracker of a tier instead of to the first that works. Default: false.
-    pub all_trackers: bool,
+    /// Which trackers are asked at a time; by default one of every tier.
+    pub breadth: Breadth,
     /// Peers asked for.
     pub numwant: u32,
-    /// HTTP announces under way at a time, in all.
+    /// Announces under way at a time, in all.
     pub concurrency: usize,
     /// Announces under way at a time to one server.
     pub concurrency_per_host: usize,
@@ -132,10 +144,28 @@ pub enum AnnouncerError {
     Http(#[source] reqwest::Error),
 }
 
-/// A cheap handle to the task that announces; commands wait when it is busy.
+impl Default for AnnouncerConfig {
+    fn default() -> Self {
+        Self {
+            port: 6881,
+            bind: Vec::new(),
+            breadth: Breadth { all_tiers: true, all_trackers: false },
+            numwant: 100,
+            concurrency: 64,
+            concurrency_per_host: 8,
+            user_agent: concat!("Peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// Commands that wait to be taken up; whoever gives more waits.
+const INBOX: usize = 64;
+
+/// A cheap handle to the task that announces; commands wait when it is busy, and are dropped when it has ended.
 #[derive(Clone, Debug)]
 pub struct Announcer {
-    _private: (),
+    commands: mpsc::Sender<Command>,
+    asker: Arc<Asker>,
 }
 
 impl Announcer {
@@ -149,49 +179,76 @@ impl Announcer {
         peers: PeerSink,
         cancel: CancellationToken,
     ) -> Result<Self, AnnouncerError> {
-        let _ = (config, rules, peers, cancel);
-        todo!()
+        let udp = UdpTrackers::start(&config.bind, cancel.clone())
+            .map_err(|(address, source)| AnnouncerError::Socket { address, source })?;
+        let http = HttpTrackers::new(&config.bind, &config.user_agent).map_err(AnnouncerError::Http)?;
+        let external_ip = watch::Sender::new(None);
+        let asker = Arc::new(Asker { http, udp, rules, peers, external_ip });
+        let (commands, inbox) = mpsc::channel(INBOX);
+        let task = Task::new(config, Arc::clone(&asker));
+        tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
+        Ok(Self { commands, asker })
     }
 
     /// Announces a transfer from now on. A second registration of a swarm replaces the first, and keeps what is known of common trackers.
     pub async fn add(&self, registration: Registration) {
-        let _ = registration;
-        todo!()
+        self.send(Command::Add(registration)).await;
     }
 
     /// Ends announcing a transfer; trackers that saw it started are told, as far as they answer soon.
     pub async fn remove(&self, swarm: SwarmHash) {
-        let _ = swarm;
-        todo!()
+        self.send(Command::Remove(swarm)).await;
     }
 
-    /// The download is complete: trackers are told.
+    /// The download is complete: trackers are told. Not for transfers that began complete.
     pub async fn completed(&self, swarm: SwarmHash) {
-        let _ = swarm;
-        todo!()
+        self.send(Command::Completed(swarm)).await;
     }
 
     /// Asks again as soon as the trackers tolerate it, because peers are needed or the user wants it.
     pub async fn hurry(&self, swarm: SwarmHash) {
-        let _ = swarm;
-        todo!()
+        self.send(Command::Hurry(swarm)).await;
     }
 
-    /// Peers are told to dial this port from now on.
+    /// Peers are told to dial this port from now on; all trackers hear of it as soon as they tolerate it.
     pub async fn set_port(&self, port: u16) {
-        let _ = port;
-        todo!()
+        self.send(Command::SetPort(port)).await;
     }
 
     /// The trackers of a transfer; empty when it is not registered.
     pub async fn status(&self, swarm: SwarmHash) -> Vec<TrackerStatus> {
-        let _ = swarm;
-        todo!()
+        let (reply, status) = oneshot::channel();
+        self.send(Command::Status(swarm, reply)).await;
+        status.await.unwrap_or_default()
+    }
+
+    /// Our public address as a tracker last saw it (BEP 24). It is only what somebody said.
+    pub fn external_ip(&self) -> Option<IpAddr> {
+        *self.asker.external_ip.borrow()
+    }
+
+    /// Asks one tracker for the sizes of swarms, at once and past the queue; those that it does not know are missing.
+    ///
+    /// # Errors
+    /// [`TrackerError`].
+    pub async fn scrape(
+        &self,
+        tracker: &TrackerUrl,
+        swarms: &[SwarmHash],
+    ) -> Result<Vec<(SwarmHash, Scrape)>, TrackerError> {
+        self.asker.scrape(tracker, swarms).await
     }
 
     /// Says goodbye to all trackers for all transfers, for at most `patience`, and ends.
     pub async fn stop(&self, patience: Duration) {
-        let _ = patience;
-        todo!()
+        let (reply, stopped) = oneshot::channel();
+        self.send(Command::Stop(patience, reply)).await;
+        // An error: it had ended before.
+        let _ = stopped.await;
+    }
+
+    async fn send(&self, command: Command) {
+        // An error: the task has ended, and with it all announcing.
+        let _ = self.commands.send(command).await;
     }
 }

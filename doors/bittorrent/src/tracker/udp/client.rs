@@ -90,6 +90,13 @@ impl Client {
         }
     }
 
+    /// Datagrams cannot be sent to `target`: there is no route, or no such family.
+    pub fn handle_unreachable(&mut self, target: SocketAddr, reason: &str) {
+        for id in self.matching(|request| request.target == target) {
+            self.answer(id, Err(TrackerError::Unreachable(reason.to_owned())));
+        }
+    }
+
     /// A datagram has arrived.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         let Some((transaction, reply)) = packet::parse(datagram, from.is_ipv6()) else { return };
@@ -378,6 +385,19 @@ mod tests {
         client.handle_datagram(now, tracker(), &reply(3, transaction, b"not registered"));
         let refused = TrackerError::Refused("not registered".to_owned());
         assert_eq!(client.poll_answer(), Some((RequestId(1), Err(refused))));
+    }
+
+    #[test]
+    fn no_route_is_told_at_once() {
+        let (mut client, now) = (client(), Instant::now());
+        scrape(&mut client, now, 1);
+        scrape(&mut client, now, 2);
+        sent(&mut client);
+        client.handle_unreachable(tracker(), "no route to host");
+        let expected = Err(TrackerError::Unreachable("no route to host".to_owned()));
+        assert_eq!(client.poll_answer(), Some((RequestId(1), expected.clone())));
+        assert_eq!(client.poll_answer(), Some((RequestId(2), expected)));
+        assert_eq!(client.poll_timeout(), None);
     }
 
     #[test]

@@ -153,11 +153,12 @@ impl Task {
     async fn flush(&mut self) {
         while let Some((to, datagram)) = self.client.poll_transmit() {
             let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-            if let Some(socket) = socket
-                && let Err(error) = socket.send_to(&datagram, to).await
-            {
-                // As good as a lost datagram: it is sent again, and given up in the end.
-                tracing::debug!(%to, %error, "cannot send to a UDP tracker");
+            let sent = match socket {
+                Some(socket) => socket.send_to(&datagram, to).await.map(drop),
+                None => Err(io::ErrorKind::NetworkUnreachable.into()),
+            };
+            if let Err(error) = sent {
+                self.client.handle_unreachable(to, &error.to_string());
             }
         }
         while let Some((id, answer)) = self.client.poll_answer() {

@@ -10,3 +10,4 @@ mod packet;
 pub use client::{Client, RequestId};
 pub use driver::UdpTrackers;
 pub use packet::{Ask, Reply, SCRAPE_MAX};
+pub(crate) use packet::{peers_v4, peers_v6};
