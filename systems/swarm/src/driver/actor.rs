@@ -334,6 +334,7 @@ impl Actor {
                     self.core.handle(now, Input::Deadline { piece, at });
                 }
             }
+            Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
             Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
             Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
             Control::Knowable(pieces) => self.core.handle(now, Input::Knowable { pieces, known: true }),

@@ -111,6 +111,7 @@ pub(super) enum Control {
     Configure(Config),
     Prioritise(Vec<(Range<PieceIndex>, Priority)>),
     Await { piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
+    WantBy(PieceIndex, Instant),
     ClearDeadlines,
     Verify,
     Knowable(Range<PieceIndex>),
@@ -195,6 +196,11 @@ impl Transfer {
         let (done, verified) = oneshot::channel();
         self.control(Control::Await { piece, at, done }).await?;
         verified.await.map_err(|_| LinkClosed)
+    }
+
+    /// Wants a piece at that time, without waiting for it.
+    pub async fn want_by(&self, piece: PieceIndex, at: Instant) {
+        let _ = self.control(Control::WantBy(piece, at)).await;
     }
 
     /// Drops all deadlines: the reader went elsewhere.
