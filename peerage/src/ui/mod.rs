@@ -19,6 +19,8 @@ pub use table::Table;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -51,26 +53,35 @@ impl Ui {
     /// A line of data.
     ///
     /// # Errors
-    /// stdout's, a closed pipe among them.
-    pub fn data(&self, line: impl Display) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()
+    /// [`OutputError`].
+    pub fn data(&self, line: impl Display) -> Result<(), OutputError> {
+        print(format!("{line}\n").as_bytes())
+    }
+
+    /// A path as a line of data: its very bytes for a program, harmless for a terminal.
+    ///
+    /// # Errors
+    /// [`OutputError`].
+    pub fn path(&self, path: &Path) -> Result<(), OutputError> {
+        if io::stdout().is_terminal() {
+            return self.data(Shown::path(path));
+        }
+        print(&[path.as_os_str().as_bytes(), b"\n"].concat())
     }
 
     /// An object as a line of JSON.
     ///
     /// # Errors
-    /// stdout's, a closed pipe among them.
-    pub fn object(&self, object: &impl Serialize) -> io::Result<()> {
-        self.data(serde_json::to_string(object)?)
+    /// [`OutputError`].
+    pub fn object(&self, object: &impl Serialize) -> Result<(), OutputError> {
+        self.data(serde_json::to_string(object).map_err(|error| OutputError(error.into()))?)
     }
 
     /// An event: a line of JSON with `--json`, else nothing (the caller has words of its own).
     ///
     /// # Errors
-    /// stdout's, a closed pipe among them.
-    pub fn event(&self, event: &Event) -> io::Result<()> {
+    /// [`OutputError`].
+    pub fn event(&self, event: &Event) -> Result<(), OutputError> {
         if self.json && !self.raw { self.object(event) } else { Ok(()) }
     }
 
@@ -114,6 +125,23 @@ impl Ui {
         }
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// stdout takes nothing more.
+#[derive(Debug, thiserror::Error)]
+#[error("write to standard output")]
+pub struct OutputError(#[source] io::Error);
+
+impl OutputError {
+    /// Whoever read it has seen enough (`| head`): no reason to complain.
+    pub fn is_closed_pipe(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+fn print(bytes: &[u8]) -> Result<(), OutputError> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(OutputError)
 }
 
 /// Messages quote foreign text now and then: what reaches the terminal is neutralised once more.

@@ -1,11 +1,10 @@
 //! How far a transfer is, as it moves: a bar on a terminal, a line now and then elsewhere.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Shown, Ui, details, state_word, waiting};
+use super::{OutputError, Shown, Ui, details, state_word, waiting};
 use crate::model::{Event, State, TransferView};
 
 /// Without a terminal, a line at least so often while something happens …
@@ -36,8 +35,8 @@ impl Progress {
     /// Shows an event: as JSON, or what there is to see in it.
     ///
     /// # Errors
-    /// stdout's, with `--json`.
-    pub fn event(&mut self, event: &Event, now: Instant) -> io::Result<()> {
+    /// [`OutputError`], with `--json`.
+    pub fn event(&mut self, event: &Event, now: Instant) -> Result<(), OutputError> {
         self.ui.event(event)?;
         match event {
             Event::Progress { transfer } => self.show(transfer, now),
