@@ -12,6 +12,7 @@ pub mod dht;
 pub mod hash;
 pub mod lan;
 pub mod magnet;
+pub mod metadata;
 pub mod metainfo;
 pub mod mse;
 pub mod peer;
