@@ -46,7 +46,12 @@ impl Journal {
     ///
     /// # Errors
     /// [`StorageError`]; `WouldBlock` as its source when another process holds the lock.
-    pub fn open(path: &Path, identity: &[u8], pieces: u32, entries: usize) -> Result<(Self, Resumed), StorageError> {
+    pub fn open(
+        path: &Path,
+        identity: &[u8],
+        pieces: u32,
+        entries: usize,
+    ) -> Result<(Self, Resumed), StorageError> {
         let _ = (path, identity, pieces, entries);
         todo!()
     }

@@ -67,7 +67,13 @@ pub struct Store {
 
 impl Store {
     /// A store over `place`. Touches no file yet. `verified` and `stamps` come from a [`Journal`](crate::Journal), from hashing, or are empty.
-    pub fn new(layout: Arc<Layout>, place: Place, files: FilePool, verified: PieceSet, stamps: Vec<Option<FileStamp>>) -> Self {
+    pub fn new(
+        layout: Arc<Layout>,
+        place: Place,
+        files: FilePool,
+        verified: PieceSet,
+        stamps: Vec<Option<FileStamp>>,
+    ) -> Self {
         let _ = (layout, place, files, verified, stamps);
         todo!()
     }
