@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod metainfo;
 pub mod mse;
 pub mod peer;
+pub mod proof;
 pub mod tracker;
 pub mod webseed;
 pub mod wire;
