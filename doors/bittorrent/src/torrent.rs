@@ -6,16 +6,18 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use peerage_content::BlockPool;
-use peerage_swarm::core::Found;
+use peerage_swarm::core::{Found, PeerKey};
 use peerage_swarm::driver::{Dialer, Transfer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::door::DoorInner;
 use crate::hash::{InfoHashes, SwarmHash};
+use crate::metadata::Fetch;
 
 /// Addresses that wait while the metadata is sought.
 const SEEK_INBOX: usize = 64;
@@ -58,7 +60,7 @@ pub struct Torrent {
     private: OnceLock<bool>,
     stage: watch::Sender<Stage>,
     metadata: watch::Sender<Option<Bytes>>,
-    pub(crate) fetch: Mutex<crate::metadata::Fetch>,
+    search: Mutex<Search>,
     fetch_turn: tokio::sync::Notify,
     met: Mutex<HashMap<SocketAddr, Met>>,
     seek: Mutex<Option<mpsc::Sender<(Vec<SocketAddr>, Found)>>>,
@@ -66,6 +68,15 @@ pub struct Torrent {
     me: Weak<Self>,
     pool: BlockPool,
     cancel: CancellationToken,
+}
+
+/// The search for the metadata, shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) fetch: Fetch,
+    /// Requests that wait for their connection to send them.
+    requests: Vec<(PeerKey, u32)>,
+    peers: u64,
 }
 
 /// A connected peer, as others may be told of it (BEP 11).
@@ -92,7 +103,7 @@ impl Torrent {
             private: known_private,
             stage: watch::channel(Stage::Seeking).0,
             metadata: watch::channel(None).0,
-            fetch: Mutex::new(crate::metadata::Fetch::new(hashes)),
+            search: Mutex::new(Search { fetch: Fetch::new(hashes), requests: Vec::new(), peers: 0 }),
             fetch_turn: tokio::sync::Notify::new(),
             met: Mutex::default(),
             seek: Mutex::default(),
@@ -176,6 +187,32 @@ impl Torrent {
 
     pub(crate) fn metadata_found(&self, info: Bytes) {
         self.metadata.send_replace(Some(info));
+    }
+
+    /// The search for the metadata.
+    pub(crate) fn search(&self) -> MutexGuard<'_, Search> {
+        self.search.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key for a peer in the search.
+    pub(crate) fn seek_key(&self) -> PeerKey {
+        let mut search = self.search();
+        search.peers += 1;
+        PeerKey(search.peers)
+    }
+
+    /// The pieces of metadata that one connection is to ask for now; others are woken when there is something for them.
+    pub(crate) fn requests_of(&self, peer: PeerKey, now: Instant) -> Vec<u32> {
+        let mut search = self.search();
+        while let Some(request) = search.fetch.poll_request(now) {
+            search.requests.push(request);
+        }
+        let (own, others): (Vec<_>, Vec<_>) = search.requests.drain(..).partition(|(key, _)| *key == peer);
+        if !others.is_empty() {
+            self.metadata_turn();
+        }
+        search.requests = others;
+        own.into_iter().map(|(_, piece)| piece).collect()
     }
 
     /// Another connection changed what is to be fetched of the metadata.

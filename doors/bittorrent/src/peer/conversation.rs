@@ -117,7 +117,6 @@ impl Conversation {
     pub fn new(socket: TcpStream, hello: Hello, torrent: Arc<Torrent>, local: Arc<Local>) -> Self {
         let reserved = hello.handshake.reserved;
         let (cipher_in, cipher_out) = hello.ciphers.unzip();
-        let extras = Extras::new(reserved.v2());
         let talk = Talk {
             torrent,
             local,
@@ -138,7 +137,7 @@ impl Conversation {
             blocks: Vec::new(),
             expected: 0,
             choking: true,
-            extras,
+            extras: Extras::new(Instant::now()),
         };
         Self { socket, inbound: Inbound::with_leftover(hello.leftover), cipher_in, cipher_out, talk }
     }
@@ -153,6 +152,7 @@ impl Conversation {
             () = cancel.cancelled() => Ending::TransferEnded,
             ending = self.talk_on() => ending.err().unwrap_or(Ending::Closed),
         };
+        self.talk.extras.leave(&self.talk.torrent);
         self.talk.torrent.forget_peer(self.talk.listen_address.unwrap_or(self.talk.address));
         ending
     }
@@ -198,14 +198,11 @@ impl Conversation {
             if !self.inbound.is_mid_frame() || read >= BLOCK_LENGTH as usize {
                 whole = Instant::now();
             }
-            self.talk.extras.turn(&mut Side {
-                torrent: &self.talk.torrent,
-                ready: self.talk.ready.as_deref(),
-                ids: &self.talk.ids,
-                outbound: &mut self.talk.outbound,
-                address: self.talk.address,
-                listen_address: self.talk.listen_address,
-            });
+            let (extras, mut side) = self.talk.aside();
+            extras.seek(&mut side);
+            if let Some(at) = extras.timeout(side.ready.is_some()) {
+                wait.until = Some(at);
+            }
             let had_something = !self.talk.outbound.is_idle();
             self.write(link.as_ref(), &mut wait)?;
             if had_something {
@@ -449,17 +446,15 @@ impl Talk {
             }
             Message::Port(port) => self.torrent.dht_node(SocketAddr::new(self.address.ip(), port)),
             Message::Extended { id, payload } => {
-                let message = ExtendedMessage::decode(id, payload)?;
-                self.extended(message);
+                self.extended(ExtendedMessage::decode(id, payload)?)?;
             }
-            Message::HashRequest(request) => self.extras.hash_request(request),
-            Message::Hashes { request, hashes } => self.extras.hashes(request, hashes),
-            Message::HashReject(request) => self.extras.hash_reject(request),
+            Message::HashRequest(request) => self.outbound.push(&Message::HashReject(request)),
+            Message::Hashes { .. } | Message::HashReject(_) => {}
         }
         Ok(())
     }
 
-    fn extended(&mut self, message: ExtendedMessage<'_>) {
+    fn extended(&mut self, message: ExtendedMessage<'_>) -> Result<(), Misbehaviour> {
         match message {
             ExtendedMessage::Handshake(handshake) => {
                 self.ids.merge(&handshake.ids);
@@ -472,7 +467,8 @@ impl Talk {
                 if let Some(upload_only) = handshake.upload_only {
                     self.event(WireEvent::UploadOnly(upload_only));
                 }
-                self.extras.handshake(&handshake);
+                let (extras, mut side) = self.aside();
+                extras.handshake(&handshake, &mut side);
                 self.torrent.meet_peer(self.listen_address.unwrap_or(self.address), self.listen_address.is_some());
             }
             ExtendedMessage::DontHave(piece) => {
@@ -481,10 +477,26 @@ impl Talk {
                 }
             }
             ExtendedMessage::UploadOnly(upload_only) => self.event(WireEvent::UploadOnly(upload_only)),
-            ExtendedMessage::Metadata(message) => self.extras.metadata(message),
-            ExtendedMessage::Pex(message) => self.extras.pex(message),
-            ExtendedMessage::Unknown { .. } => {}
+            ExtendedMessage::Metadata(message) => {
+                let (extras, mut side) = self.aside();
+                extras.metadata(message, &mut side)?;
+            }
+            ExtendedMessage::Pex(_) | ExtendedMessage::Unknown { .. } => {}
         }
+        Ok(())
+    }
+
+    /// The side duties and what they need.
+    fn aside(&mut self) -> (&mut Extras, Side<'_>) {
+        let side = Side {
+            torrent: &self.torrent,
+            ready: self.ready.as_deref(),
+            ids: &self.ids,
+            outbound: &mut self.outbound,
+            address: self.address,
+            listen_address: self.listen_address,
+        };
+        (&mut self.extras, side)
     }
 
     fn memo_mut(&mut self) -> &mut Memo {

@@ -41,6 +41,9 @@ pub enum Misbehaviour {
     /// Availability that cannot be: a bitfield twice or of the wrong size, a piece past the end.
     #[error("impossible availability: {0}")]
     Availability(&'static str),
+    /// Metadata that cannot be.
+    #[error("sent metadata that cannot be true")]
+    Metadata,
     /// Metadata-phase flood.
     #[error("too much said before the metadata is known")]
     MemoFull,

@@ -8,8 +8,11 @@
 mod availability;
 mod conversation;
 mod error;
+pub(crate) mod greet;
 mod inbound;
 mod outbound;
+mod side;
 
 pub use conversation::{Conversation, Hello, Local};
 pub use error::{Ending, Misbehaviour};
+pub use greet::GreetError;

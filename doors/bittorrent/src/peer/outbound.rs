@@ -98,6 +98,11 @@ impl Outbound {
         std::mem::take(&mut self.requests)
     }
 
+    /// Block bytes sent since the last [`Outbound::take_sent`].
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Block bytes sent since the last call.
     pub(super) fn take_sent(&mut self) -> u64 {
         std::mem::take(&mut self.sent)
