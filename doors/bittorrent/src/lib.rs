@@ -7,8 +7,10 @@
 //! Not here yet, each with its place: uTP and hole punching beside `peer` (a second transport),
 //! WebTorrent beside `webseed`, a tracker of our own beside `tracker`, mutable torrents beside `dht`.
 
+pub mod address;
 pub mod bencode;
 pub mod dht;
+pub mod discovery;
 pub mod hash;
 pub mod lan;
 pub mod magnet;
