@@ -570,7 +570,8 @@ async fn start_dht(
         bind,
         bootstrap: (!settings.bootstrap.is_empty()).then(|| settings.bootstrap.clone()),
         nodes_file: settings.nodes_file.clone(),
-        ..DhtConfig::default()
+        server: true,
+        concurrency: 8,
     };
     Dht::start(config, rules.clone(), discoveries.clone(), cancel.clone())
         .await
