@@ -79,11 +79,17 @@ pub(crate) struct Search {
     peers: u64,
 }
 
-/// A connected peer, as others may be told of it (BEP 11).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Met {
-    /// It can be dialled at this address.
-    pub(crate) reachable: bool,
+/// What a connected peer said of itself.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// Where it can be dialled, as far as it said.
+    pub listen: Option<SocketAddr>,
+    /// What it calls itself; printable.
+    pub client: Option<String>,
+    /// The connection is encrypted.
+    pub encrypted: bool,
+    /// It says that it downloads nothing.
+    pub upload_only: bool,
 }
 
 impl Torrent {
@@ -229,10 +235,15 @@ impl Torrent {
         &self.pool
     }
 
-    pub(crate) fn meet_peer(&self, address: SocketAddr, reachable: bool) {
+    /// What the peer at this address said of itself.
+    pub fn met_at(&self, address: SocketAddr) -> Option<Met> {
+        self.met().get(&address).cloned()
+    }
+
+    pub(crate) fn meet_peer(&self, address: SocketAddr, peer: Met) {
         let mut met = self.met();
         if met.len() < MET_MAX || met.contains_key(&address) {
-            met.insert(address, Met { reachable });
+            met.insert(address, peer);
         }
     }
 
@@ -240,7 +251,7 @@ impl Torrent {
         self.met().remove(&address);
     }
 
-    /// Connected peers, for exchange.
+    /// Connected peers by the address of the connection.
     pub(crate) fn met(&self) -> MutexGuard<'_, HashMap<SocketAddr, Met>> {
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,7 @@
 //! that was verified (size, modification time, inode); if not, its pieces leave the verified set and
 //! the reader gets [`ReadError::Changed`].
 
+mod delete;
 mod finish;
 mod folder;
 mod sending;

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use peerage_bittorrent::magnet::Magnet;
 use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::torrent::{Ready, Torrent};
-use peerage_content::{FileStamp, Journal, PieceSet, Place, Preallocation, Resumed, StorageError, Store, Truth};
+use peerage_content::{EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store, Truth};
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
 
 use super::Inner;
 use super::entry::{Entry, Running};
 use super::select::piece_priorities;
-use crate::model::{AddRequest, FilePriority, Problem};
+use super::views::file_entries;
+use crate::model::{AddRequest, FilePriority, GetRequest, Link, Problem};
 
 /// What is known of the bytes before anything was read.
 #[derive(Debug)]
@@ -124,12 +126,13 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
         Belief::Journal => {
             let Resumed { verified, mut suspect, stamps, .. } = resumed;
             let store = Store::new(layout.clone(), place, node.files.clone(), verified, stamps);
-            let lost = store.distrust_changed();
-            lost.iter().for_each(|piece| {
+            let before = store.verified();
+            store.check_stamps();
+            before.iter().filter(|piece| !store.is_verified(*piece)).for_each(|piece| {
                 suspect.insert(piece);
             });
             if fresh {
-                suspect = store.existing_pieces();
+                suspect = existing_pieces(&store);
             }
             (store, suspect)
         }
@@ -137,9 +140,38 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
     let mut priorities = record.priorities;
     if priorities.len() != layout.entries().len() {
         priorities = vec![FilePriority::Normal; layout.entries().len()];
+        skip_unselected(&record.request, &layout, &mut priorities);
         entry.rules.apply(&layout, &mut priorities, true);
     }
     Ok(Opened { store: Arc::new(store), truth: Arc::new(truth), journal, totals, suspect, priorities })
+}
+
+/// Leaves out the files that a magnet link does not select (BEP 53).
+fn skip_unselected(request: &AddRequest, layout: &Layout, priorities: &mut [FilePriority]) {
+    let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
+    let Ok(magnet) = link.parse::<Magnet>() else { return };
+    for (number, entry) in file_entries(layout).enumerate() {
+        let selected = u32::try_from(number).is_ok_and(|number| magnet.selects(number));
+        if !selected && let Some(priority) = priorities.get_mut(entry) {
+            *priority = FilePriority::Skip;
+        }
+    }
+}
+
+/// Pieces of files that lie there though no journal speaks of them.
+fn existing_pieces(store: &Store) -> PieceSet {
+    let layout = store.layout();
+    let mut pieces = PieceSet::empty(layout.piece_count());
+    for (index, entry) in layout.entries().iter().enumerate() {
+        let is_file = matches!(entry.kind, EntryKind::File { .. });
+        let exists = |path: PathBuf| std::fs::symlink_metadata(path).is_ok_and(|file| file.len() > 0);
+        if is_file && entry.length > 0 && exists(store.path_of(index)) {
+            for piece in layout.pieces_of(index) {
+                pieces.insert(piece);
+            }
+        }
+    }
+    pieces
 }
 
 /// Where the bytes lie or will lie.

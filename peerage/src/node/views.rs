@@ -120,13 +120,13 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         _ => None,
     };
     let magnet = facts.hashes.filter(|_| info.is_some()).map(|hashes| {
-        let peers = listening.iter().filter(|_| !facts.private).map(|address| PeerAddress::from(*address));
+        let peers = listening.iter().filter(|_| !facts.private).map(|address| PeerAddress::Ip(*address));
         let magnet = Magnet {
             name: info.map(|info| info.display_name().into_owned()),
             trackers: facts.trackers.iter().flatten().cloned().collect(),
             web_seeds: facts.web_seeds.clone(),
             peers: peers.collect(),
-            ..Magnet::of(hashes)
+            ..Magnet::new(hashes)
         };
         magnet.to_string()
     });

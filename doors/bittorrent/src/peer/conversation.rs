@@ -17,7 +17,7 @@ use super::inbound::{Arrival, Inbound, Readout};
 use super::outbound::{Flushed, Outbound};
 use super::side::{Extras, Side};
 use crate::mse::Rc4Stream;
-use crate::torrent::{Ready, Stage, Torrent};
+use crate::torrent::{Met, Ready, Stage, Torrent};
 use crate::wire::extended::{ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds};
 use crate::wire::{Handshake, Limits, Message};
 
@@ -83,6 +83,7 @@ struct Talk {
     outgoing: bool,
     fast: bool,
     extended: bool,
+    encrypted: bool,
     listen_address: Option<SocketAddr>,
     requests_max: usize,
     ids: ExtensionIds,
@@ -124,6 +125,7 @@ impl Conversation {
             outgoing: hello.outgoing,
             fast: reserved.fast(),
             extended: reserved.extended(),
+            encrypted: cipher_in.is_some(),
             listen_address: hello.outgoing.then_some(hello.address),
             requests_max: REQUESTS_UNSAID,
             ids: ExtensionIds::default(),
@@ -153,7 +155,7 @@ impl Conversation {
             ending = self.talk_on() => ending.err().unwrap_or(Ending::Closed),
         };
         self.talk.extras.leave(&self.talk.torrent);
-        self.talk.torrent.forget_peer(self.talk.listen_address.unwrap_or(self.talk.address));
+        self.talk.torrent.forget_peer(self.talk.address);
         ending
     }
 
@@ -469,7 +471,13 @@ impl Talk {
                 }
                 let (extras, mut side) = self.aside();
                 extras.handshake(&handshake, &mut side);
-                self.torrent.meet_peer(self.listen_address.unwrap_or(self.address), self.listen_address.is_some());
+                let met = Met {
+                    listen: self.listen_address,
+                    client: handshake.client,
+                    encrypted: self.encrypted,
+                    upload_only: handshake.upload_only.unwrap_or(false),
+                };
+                self.torrent.meet_peer(self.address, met);
             }
             ExtendedMessage::DontHave(piece) => {
                 if self.limits.pieces.is_some_and(|pieces| piece < pieces) {
