@@ -19,6 +19,7 @@ pub mod metadata;
 pub mod metainfo;
 pub mod mse;
 pub mod peer;
+pub mod pex;
 pub mod proof;
 pub mod torrent;
 pub mod tracker;
