@@ -64,8 +64,8 @@ fn hybrids_pad_every_file_but_the_last() {
         (".pad/16379", 16_379),
         ("a-b", 16_384),
         ("b", 20_000),
-        (".pad/12768", 12_768),
         ("c", 0),
+        (".pad/12768", 12_768),
         ("z", 7),
     ];
     assert_eq!(lengths(&hybrid), expected);
