@@ -510,15 +510,14 @@ impl DoorInner {
         }
     }
 
-    /// Addresses that a peer told us.
-    pub(crate) fn exchanged(&self, torrent: Arc<Torrent>, addresses: Vec<SocketAddr>, from: SocketAddr) {
-        let addresses = self.rules.keep(addresses, Origin::Host(from.ip()), SEEK_KNOWN);
-        if addresses.is_empty() {
-            return;
-        }
-        for swarm in torrent.swarms().take(1) {
-            let discovery =
-                Discovery { swarm, addresses: addresses.clone(), found: Found::EXCHANGE, from: "a peer".into() };
+    pub(crate) fn rules(&self) -> &DialRules {
+        &self.rules
+    }
+
+    /// Addresses that a peer told us; they have passed the dial rules.
+    pub(crate) fn exchanged(&self, swarm: SwarmHash, addresses: Vec<SocketAddr>) {
+        if !addresses.is_empty() {
+            let discovery = Discovery { swarm, addresses, found: Found::EXCHANGE, from: "a peer".into() };
             // A full queue means that there is no lack of addresses.
             let _ = self.discoveries.try_send(discovery);
         }

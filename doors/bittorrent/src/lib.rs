@@ -23,5 +23,6 @@ pub mod pex;
 pub mod proof;
 pub mod torrent;
 pub mod tracker;
+mod trees;
 pub mod webseed;
 pub mod wire;

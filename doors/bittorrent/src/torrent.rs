@@ -15,9 +15,12 @@ use peerage_swarm::driver::{Dialer, Transfer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::address::DialRules;
 use crate::door::DoorInner;
 use crate::hash::{InfoHashes, SwarmHash};
 use crate::metadata::Fetch;
+use crate::pex::Flood;
+use crate::trees::Trees;
 
 /// Addresses that wait while the metadata is sought.
 const SEEK_INBOX: usize = 64;
@@ -44,9 +47,15 @@ pub struct Ready {
     pub info: Bytes,
     /// The transfer.
     pub transfer: Transfer,
+    pub(crate) trees: Trees,
 }
 
 impl Ready {
+    /// A torrent whose transfer has started.
+    pub fn new(hashes: InfoHashes, info: Bytes, transfer: Transfer) -> Self {
+        Self { trees: Trees::new(&transfer), hashes, info, transfer }
+    }
+
     /// The info dictionary as served to peers (BEP 9).
     pub fn info_bytes(&self) -> &Bytes {
         &self.info
@@ -65,7 +74,6 @@ pub struct Torrent {
     met: Mutex<HashMap<SocketAddr, Met>>,
     seek: Mutex<Option<mpsc::Sender<(Vec<SocketAddr>, Found)>>>,
     door: Weak<DoorInner>,
-    me: Weak<Self>,
     pool: BlockPool,
     cancel: CancellationToken,
 }
@@ -104,7 +112,7 @@ impl Torrent {
         if let Some(private) = private {
             let _ = known_private.set(private);
         }
-        Arc::new_cyclic(|me| Self {
+        Arc::new(Self {
             hashes,
             private: known_private,
             stage: watch::channel(Stage::Seeking).0,
@@ -114,7 +122,6 @@ impl Torrent {
             met: Mutex::default(),
             seek: Mutex::default(),
             door,
-            me: me.clone(),
             pool,
             cancel,
         })
@@ -263,11 +270,14 @@ impl Torrent {
         }
     }
 
-    /// Peers told us of others (BEP 11).
-    pub(crate) fn exchanged(&self, addresses: Vec<SocketAddr>, from: SocketAddr) {
-        if let (Some(door), Some(me)) = (self.door.upgrade(), self.me.upgrade()) {
-            door.exchanged(me, addresses, from);
-        }
+    /// A peer told us of others (BEP 11): `judge` says which of them to believe.
+    pub(crate) fn exchanged(
+        &self,
+        judge: impl FnOnce(&DialRules) -> Result<Vec<SocketAddr>, Flood>,
+    ) -> Result<(), Flood> {
+        let (Some(door), Some(swarm)) = (self.door.upgrade(), self.swarms().next()) else { return Ok(()) };
+        door.exchanged(swarm, judge(door.rules())?);
+        Ok(())
     }
 
     pub(crate) fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {

@@ -91,7 +91,7 @@ pub(super) async fn begin(
     }
     node.door.name(torrent, running.metainfo.info.hashes);
     torrent.begin(
-        Ready { hashes: running.metainfo.info.hashes, info: running.metainfo.info.raw.clone(), transfer },
+        Ready::new(running.metainfo.info.hashes, running.metainfo.info.raw.clone(), transfer),
         running.metainfo.info.private,
     );
     Ok(running)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerage_content::{BLOCK_LENGTH, Block, BlockBuf};
-use peerage_swarm::core::{Availability, PeerCaps, Shown};
+use peerage_swarm::core::{Availability, PeerCaps, PeerKey, Shown};
 use peerage_swarm::driver::{Direction, Order, PeerLink, WireEvent};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -84,6 +84,8 @@ struct Talk {
     fast: bool,
     extended: bool,
     encrypted: bool,
+    v2: bool,
+    key: Option<PeerKey>,
     listen_address: Option<SocketAddr>,
     requests_max: usize,
     ids: ExtensionIds,
@@ -126,6 +128,8 @@ impl Conversation {
             fast: reserved.fast(),
             extended: reserved.extended(),
             encrypted: cipher_in.is_some(),
+            v2: reserved.v2(),
+            key: None,
             listen_address: hello.outgoing.then_some(hello.address),
             requests_max: REQUESTS_UNSAID,
             ids: ExtensionIds::default(),
@@ -154,7 +158,7 @@ impl Conversation {
             () = cancel.cancelled() => Ending::TransferEnded,
             ending = self.talk_on() => ending.err().unwrap_or(Ending::Closed),
         };
-        self.talk.extras.leave(&self.talk.torrent);
+        self.talk.extras.leave(&self.talk.torrent, self.talk.key);
         self.talk.torrent.forget_peer(self.talk.address);
         ending
     }
@@ -238,7 +242,16 @@ impl Conversation {
                     }
                 }
                 () = self.talk.torrent.metadata_changed(), if link.is_none() => {}
+                Some((request, hashes)) = self.talk.extras.answered() => {
+                    self.talk.outbound.push(&match &hashes {
+                        Some(hashes) => Message::Hashes { request, hashes },
+                        None => Message::HashReject(request),
+                    });
+                }
                 _ = rounds.tick() => {
+                    let (extras, mut side) = self.talk.aside();
+                    extras.exchange(&mut side);
+                    extras.complete_trees(&mut side);
                     if heard.elapsed() > SILENCE_MAX {
                         return Err(Ending::Silent(SILENCE_MAX.as_secs()));
                     }
@@ -379,6 +392,7 @@ impl Talk {
         let pieces = ready.transfer.layout().piece_count();
         self.limits.pieces = Some(pieces);
         let link = ready.transfer.join(caps).await.map_err(|_| Ending::TransferEnded)?;
+        self.key = Some(link.key());
         self.ready = Some(ready);
         if let Some(memo) = self.memo.take() {
             self.events = memo.replay(pieces)?;
@@ -450,8 +464,18 @@ impl Talk {
             Message::Extended { id, payload } => {
                 self.extended(ExtendedMessage::decode(id, payload)?)?;
             }
-            Message::HashRequest(request) => self.outbound.push(&Message::HashReject(request)),
-            Message::Hashes { .. } | Message::HashReject(_) => {}
+            Message::HashRequest(request) => {
+                let (extras, mut side) = self.aside();
+                extras.hash_request(request, &mut side);
+            }
+            Message::Hashes { request, hashes } => {
+                let (extras, mut side) = self.aside();
+                extras.hashes(&request, hashes, &mut side)?;
+            }
+            Message::HashReject(request) => {
+                let (extras, mut side) = self.aside();
+                extras.hash_reject(&request, &mut side);
+            }
         }
         Ok(())
     }
@@ -489,7 +513,11 @@ impl Talk {
                 let (extras, mut side) = self.aside();
                 extras.metadata(message, &mut side)?;
             }
-            ExtendedMessage::Pex(_) | ExtendedMessage::Unknown { .. } => {}
+            ExtendedMessage::Pex(message) => {
+                let (extras, side) = self.aside();
+                extras.pex(&message, &side)?;
+            }
+            ExtendedMessage::Unknown { .. } => {}
         }
         Ok(())
     }
@@ -502,7 +530,8 @@ impl Talk {
             ids: &self.ids,
             outbound: &mut self.outbound,
             address: self.address,
-            listen_address: self.listen_address,
+            key: self.key,
+            v2: self.v2,
         };
         (&mut self.extras, side)
     }
@@ -516,6 +545,8 @@ impl Talk {
             return Err(Misbehaviour::Availability("told twice"));
         }
         self.event(WireEvent::Has(availability));
+        let (extras, mut side) = self.aside();
+        extras.complete_trees(&mut side);
         Ok(())
     }
 
@@ -566,6 +597,11 @@ impl Talk {
         if self.outbound.sent() >= TELL_SENT || (resting && self.outbound.sent() > 0) {
             let sent = self.outbound.take_sent();
             self.event(WireEvent::Sent(sent));
+        }
+        if let Some(ready) = &self.ready {
+            for pieces in self.extras.take_knowable() {
+                ready.transfer.knowable(pieces).await;
+            }
         }
         let ended = |_| Ending::TransferEnded;
         for event in self.events.drain(..) {

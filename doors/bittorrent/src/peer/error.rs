@@ -44,6 +44,12 @@ pub enum Misbehaviour {
     /// Metadata that cannot be.
     #[error("sent metadata that cannot be true")]
     Metadata,
+    /// Hashes that do not lead to the file's root.
+    #[error("sent hashes that cannot be true")]
+    Hashes,
+    /// More exchange messages than allowed.
+    #[error("tells of other peers too often")]
+    ExchangeFlood,
     /// Metadata-phase flood.
     #[error("too much said before the metadata is known")]
     MemoFull,
