@@ -290,25 +290,19 @@ impl Inbound {
                 _ => {
                     // The guess was wrong: line the bytes up and parse them.
                     self.stage.extend_from_slice(header);
-                    let mut rest = Some((0, buffer));
-                    while left > 0
-                        && let Some((_, mut buffer)) = rest.take()
-                    {
-                        let here = left.min(buffer.len());
-                        decrypt(&mut buffer[..here]);
-                        self.stage.extend_from_slice(&buffer[..here]);
+                    let mut line_up = |bytes: &mut [u8]| {
+                        let here = left.min(bytes.len());
+                        decrypt(&mut bytes[..here]);
+                        self.stage.extend_from_slice(&bytes[..here]);
                         left -= here;
-                        if left > 0
-                            && let Some((mut header, buffer)) = following.next()
-                        {
-                            let here = left.min(PIECE_HEADER_LENGTH);
-                            decrypt(&mut header[..here]);
-                            self.stage.extend_from_slice(&header[..here]);
-                            left -= here;
-                            rest = Some((0, buffer));
-                        }
+                    };
+                    let mut buffer = buffer;
+                    line_up(&mut buffer);
+                    for (mut header, mut buffer) in following.by_ref() {
+                        line_up(&mut header);
+                        line_up(&mut buffer);
                     }
-                    drop(following);
+                    drop((buffer, following));
                     let starved = self.parse(limits, pool, arrive)?;
                     return Ok(if starved { Readout::Starved } else { Readout::Bytes(count) });
                 }
@@ -329,4 +323,134 @@ fn fill(payload: &mut Payload, left: usize, decrypt: &mut impl FnMut(&mut [u8]))
 /// One vectored read without waiting.
 fn read_now(socket: &TcpStream, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     socket.try_io(Interest::READABLE, || Ok(rustix::io::readv(socket, slices)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::wire::Message;
+
+    const LIMITS: Limits = Limits { pieces: Some(1_000) };
+
+    #[derive(Clone, Debug)]
+    enum Sent {
+        Piece(Block),
+        Have(u32),
+        KeepAlive,
+        Extended(usize),
+    }
+
+    fn sent() -> impl Strategy<Value = Sent> {
+        let length = prop_oneof![6 => Just(BLOCK_LENGTH), 1 => 1..=BLOCK_LENGTH];
+        prop_oneof![
+            6 => (0..1_000u32, length).prop_map(|(piece, length)| Sent::Piece(Block { piece, begin: 0, length })),
+            1 => (0..1_000u32).prop_map(Sent::Have),
+            1 => Just(Sent::KeepAlive),
+            1 => (0..40_000usize).prop_map(Sent::Extended),
+        ]
+    }
+
+    /// Bytes that tell where they belong.
+    fn data(block: Block) -> Vec<u8> {
+        (0..block.length).map(|at| (at.wrapping_mul(31) ^ block.piece) as u8).collect()
+    }
+
+    fn encode(all: &[Sent]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for one in all {
+            match one {
+                Sent::Piece(block) => Message::Piece { block: *block, data: &data(*block) }.encode(&mut bytes),
+                Sent::Have(piece) => Message::Have(*piece).encode(&mut bytes),
+                Sent::KeepAlive => Message::KeepAlive.encode(&mut bytes),
+                Sent::Extended(length) => {
+                    Message::Extended { id: 3, payload: &vec![7; *length] }.encode(&mut bytes)
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Sends `bytes` in the given chunks and returns the frames that arrive, blocks checked and re-encoded.
+    async fn receive(bytes: Vec<u8>, chunks: Vec<usize>, expected: usize, pool: &BlockPool) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sender = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut rest = &bytes[..];
+            for chunk in chunks.into_iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (now, later) = rest.split_at(chunk.clamp(1, rest.len()));
+                sender.write_all(now).await.unwrap();
+                tokio::task::yield_now().await;
+                rest = later;
+            }
+        });
+        let mut inbound = Inbound::default();
+        let mut arrived = Vec::new();
+        let mut arrive = |arrival: Arrival<'_>| {
+            match arrival {
+                Arrival::Block(block, received) => {
+                    assert_eq!(&received[..], data(block), "{block:?}");
+                    Message::Piece { block, data: &received }.encode(&mut arrived);
+                }
+                Arrival::Frame(frame) => arrived.extend_from_slice(frame),
+            }
+            Ok(())
+        };
+        loop {
+            let turn = (expected, 512 << 10);
+            match inbound.read(&socket, None, &LIMITS, turn, pool, &mut arrive) {
+                Ok(Readout::Bytes(_)) => {}
+                Ok(Readout::Drained) => socket.readable().await.unwrap(),
+                Ok(Readout::Starved) => {
+                    let buffer = pool.take().await;
+                    inbound.supply(buffer);
+                    inbound.parse(&LIMITS, pool, &mut arrive).unwrap();
+                }
+                Err(InboundError::Closed) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(!inbound.is_mid_frame());
+        drop(inbound);
+        assert_eq!(pool.usage().0, 0, "every buffer went back");
+        arrived
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However frames are cut, mixed and expected, they arrive as they were sent.
+        #[test]
+        fn frames_arrive_as_they_were_sent(
+            all in prop::collection::vec(sent(), 1..40),
+            chunks in prop::collection::vec(1..200_000usize, 1..8),
+            expected in 0..40usize,
+            buffers in 1..40usize,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let bytes = encode(&all);
+            let arrived =
+                runtime.block_on(receive(bytes.clone(), chunks, expected, &BlockPool::new(buffers)));
+            prop_assert!(arrived == bytes);
+        }
+    }
+
+    #[test]
+    fn a_block_longer_than_any_request_ends_the_connection() {
+        let mut inbound = Inbound::with_leftover(crate::wire::piece_header(Block {
+            piece: 0,
+            begin: 0,
+            length: BLOCK_LENGTH + 1,
+        })
+        .to_vec());
+        let parsed = inbound.parse(&LIMITS, &BlockPool::new(1), &mut |_| Ok(()));
+        assert!(matches!(parsed, Err(InboundError::Misbehaviour(Misbehaviour::BlockTooLong(_)))));
+    }
 }
