@@ -31,7 +31,8 @@ pub enum IntakeEvent {
         /// Blocks proven bad.
         bad: Vec<Block>,
     },
-    /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works.
+    /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works. Blocks that
+    /// arrive after this begin the piece anew; who pauses calls [`Intake::discard`], so that they do not hold buffers.
     Failed {
         /// The piece.
         piece: PieceIndex,
