@@ -96,11 +96,11 @@ impl Intake {
 
     /// Drops what was gathered of a piece (it will be fetched anew). Its verdict may be on its way already.
     pub fn discard(&mut self, piece: PieceIndex) {
-        let gathered = self.gathering.remove(&piece);
-        drop(gathered);
+        // Looked up first: an idle piece is kept alive by its assembly alone.
         if let Some(work) = self.handed.get(&piece).and_then(Weak::upgrade) {
             work.cancel(&self.bench);
         }
+        self.gathering.remove(&piece);
     }
 
     /// Pieces begun and not decided.
