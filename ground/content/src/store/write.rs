@@ -132,13 +132,14 @@ impl Store {
             self.forget(entry);
         }
         let length = self.layout.entries().get(entry).map_or(0, |entry| entry.length);
-        let (file, is_new) = self.open_or_create(entry)?;
+        // Asked before the file is created: a moment later another thread may have verified a piece in the new file.
         let (is_prepared, had_pieces) = {
             let entries = self.lock();
             entries.get(entry).map_or((false, false), |known| {
                 (known.prepared, (known.missing as usize) < self.layout.pieces_of(entry).len())
             })
         };
+        let (file, is_new) = self.open_or_create(entry)?;
         if is_new && had_pieces {
             self.forget(entry);
         }
