@@ -1,6 +1,8 @@
 //! Hash requests, metadata and extension messages with libtorrent, in both roles: a v2-only torrent of more pieces than fit one
 //! hash request.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
