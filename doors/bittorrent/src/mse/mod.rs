@@ -35,6 +35,7 @@ pub const PAD_MAX: usize = 512;
 
 /// How far a handshake is.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned")]
 pub enum Progress<Role> {
     /// Not done: send what was put out, and feed more.
     More(Role),

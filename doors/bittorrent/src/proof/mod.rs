@@ -53,7 +53,7 @@ fn root_of(request: &HashRequest, hashes: &[Hash32]) -> Option<Hash32> {
     let mut hash = peerage_content::merkle_root(span, span.len(), [0; 32]);
     let mut index = request.index.checked_shr(span_height(request.count)).unwrap_or(0);
     for uncle in uncles {
-        hash = if index % 2 == 0 { parent(&hash, uncle) } else { parent(uncle, &hash) };
+        hash = if index.is_multiple_of(2) { parent(&hash, uncle) } else { parent(uncle, &hash) };
         index /= 2;
     }
     Some(hash)
