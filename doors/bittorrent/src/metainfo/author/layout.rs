@@ -3,12 +3,12 @@
 use peerage_content::{Alignment, Entry, EntryKind, Layout};
 
 use super::{AuthorError, Format, PIECE_LENGTH_MAX, PIECE_LENGTH_MIN};
-use crate::metainfo::names;
+use crate::metainfo::{MetainfoError, names};
 
 /// The layout of a torrent of `entries` (files and links; offsets and order do not matter).
 ///
-/// Files are sorted as in a v2 tree, component by component. In a hybrid a pad follows every file that does not fill its last
-/// piece (BEP 47, 52), but for the last file with bytes. A single file never has pads: its torrent has no list to put them in.
+/// Files are sorted as in a v2 tree, component by component. In a hybrid there is a pad between a file that does not fill its
+/// last piece and the next one (BEP 47, 52), and none behind the last. A single file never has pads: its torrent has no list to put them in.
 ///
 /// # Errors
 /// [`AuthorError`]: a bad piece length, nothing to share, or too much of it.
@@ -40,19 +40,22 @@ pub fn layout(
     Ok(Layout::new(entries, piece_length, alignment)?)
 }
 
-/// Puts pads behind files, so that the next file with bytes begins a piece.
+/// Puts a pad in front of every file with bytes that would not begin a piece. libtorrent puts them at the same places when it
+/// is told to make no pad at the end, so that both make the same torrent.
 fn padded(entries: Vec<Entry>, piece_length: u64) -> Result<Vec<Entry>, AuthorError> {
-    let last = entries.iter().rposition(|entry| entry.length > 0);
     let mut out = Vec::with_capacity(entries.len());
-    for (index, entry) in entries.into_iter().enumerate() {
-        let beyond = entry.length % piece_length;
-        out.push(entry);
-        if beyond > 0 && Some(index) != last {
+    // Bytes that the file before left in its last piece.
+    let mut beyond = 0;
+    for entry in entries {
+        if beyond > 0 && entry.length > 0 {
             let length = piece_length - beyond;
             let path = names::pad_path(length)
-                .map_err(|reason| AuthorError::Refused(super::MetainfoError::new("pad", reason)))?;
+                .map_err(|reason| AuthorError::Refused(MetainfoError::new("pad", reason)))?;
             out.push(Entry { path, length, kind: EntryKind::Pad, offset: 0 });
+            beyond = 0;
         }
+        beyond = (beyond + entry.length % piece_length) % piece_length;
+        out.push(entry);
     }
     Ok(out)
 }
