@@ -70,6 +70,17 @@ pub enum Event {
         #[serde(flatten)]
         problem: Problem,
     },
+    /// A file is served over HTTP on this machine (`get --stream`).
+    Stream {
+        /// Which transfer.
+        #[schema(value_type = u32)]
+        id: TransferId,
+        /// Which file of it.
+        #[schema(value_type = AnyPath)]
+        path: AnyPath,
+        /// Where a player finds it.
+        url: String,
+    },
     /// A transfer is no longer known to the node.
     Removed {
         /// Which.
@@ -86,7 +97,10 @@ impl Event {
             Self::Added { transfer } | Self::Metadata { transfer } | Self::Progress { transfer } => {
                 Some(transfer.id)
             }
-            Self::State { id, .. } | Self::Complete { id, .. } | Self::Removed { id } => Some(*id),
+            Self::State { id, .. }
+            | Self::Complete { id, .. }
+            | Self::Stream { id, .. }
+            | Self::Removed { id } => Some(*id),
             Self::Warning { id, .. } => *id,
         }
     }

@@ -132,6 +132,12 @@ impl Ui {
 #[error("write to standard output")]
 pub struct OutputError(#[source] io::Error);
 
+impl From<io::Error> for OutputError {
+    fn from(error: io::Error) -> Self {
+        Self(error)
+    }
+}
+
 impl OutputError {
     /// Whoever read it has seen enough (`| head`): no reason to complain.
     pub fn is_closed_pipe(&self) -> bool {

@@ -10,7 +10,7 @@ pub struct Table {
 }
 
 /// A heading; the first character `>` aligns its column to the right.
-pub type Column = &'static str;
+type Column = &'static str;
 
 impl Table {
     /// An empty one.
