@@ -272,9 +272,11 @@ fn a_full_disk_fails_the_piece_and_it_can_be_had_again_when_there_is_space() {
         }
         // Blocks that came after the failure began the piece anew; whoever pauses lets go of them.
         download.intake.discard(0);
-        while download.pool.usage().0 > 0 {
+        while download.pool.usage().0 > 0 || download.intake.pending() > 0 {
             std::thread::yield_now();
         }
+        // A later run may have failed as well before we let go.
+        while download.events.try_recv().is_ok() {}
         disk.remount("size=8m");
         download.give_all(blocks);
         download.verified(1);
