@@ -23,7 +23,8 @@ const DISTANCE: Duration = Duration::from_millis(50);
 /// How long a neighbour is known to have heard of us: its next announce within that time is not answered.
 const ACQUAINTED: Duration = Duration::from_secs(15 * 60);
 
-/// Neighbours remembered, counted once a swarm. When there are more, new ones wait for the next interval.
+/// Neighbours remembered, counted once a swarm. When there are more, all are forgotten, at most once a minute; until then new ones
+/// wait for the next interval.
 const ACQUAINTANCES_MAX: usize = 4_096;
 
 /// A datagram to send.
@@ -40,6 +41,7 @@ pub(super) struct Schedule<I> {
     interfaces: Vec<Plan<I>>,
     swarms: BTreeSet<SwarmHash>,
     acquaintances: HashMap<(SwarmHash, SocketAddr), Instant>,
+    forgot: Option<Instant>,
     not_before: Option<Instant>,
 }
 
@@ -63,6 +65,7 @@ impl<I: Clone + PartialEq> Schedule<I> {
             interfaces: Vec::new(),
             swarms: BTreeSet::new(),
             acquaintances: HashMap::new(),
+            forgot: None,
             not_before: None,
         }
     }
@@ -111,8 +114,11 @@ impl<I: Clone + PartialEq> Schedule<I> {
         if !self.contains(swarm) {
             return;
         }
-        if self.acquaintances.len() >= ACQUAINTANCES_MAX {
-            self.acquaintances.retain(|_, until| *until > now);
+        if self.acquaintances.len() >= ACQUAINTANCES_MAX
+            && self.forgot.is_none_or(|at| at + INTERVAL_MIN <= now)
+        {
+            self.acquaintances.clear();
+            self.forgot = Some(now);
         }
         let key = (swarm, neighbour);
         let is_known = self.acquaintances.get(&key).is_some_and(|until| *until > now);
