@@ -31,7 +31,8 @@ pub enum IntakeEvent {
         /// Blocks proven bad.
         bad: Vec<Block>,
     },
-    /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works.
+    /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works. Blocks that
+    /// arrive after this begin the piece anew; who pauses calls [`Intake::discard`], so that they do not hold buffers.
     Failed {
         /// The piece.
         piece: PieceIndex,
@@ -95,11 +96,11 @@ impl Intake {
 
     /// Drops what was gathered of a piece (it will be fetched anew). Its verdict may be on its way already.
     pub fn discard(&mut self, piece: PieceIndex) {
-        let gathered = self.gathering.remove(&piece);
-        drop(gathered);
+        // Looked up first: an idle piece is kept alive by its assembly alone.
         if let Some(work) = self.handed.get(&piece).and_then(Weak::upgrade) {
             work.cancel(&self.bench);
         }
+        self.gathering.remove(&piece);
     }
 
     /// Pieces begun and not decided.

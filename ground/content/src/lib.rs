@@ -29,6 +29,8 @@ mod quota;
 mod recheck;
 mod set;
 mod store;
+#[cfg(test)]
+mod testing;
 mod truth;
 mod walk;
 mod workers;
