@@ -8,6 +8,9 @@ use super::fields::{Fields, required};
 use super::{ENTRIES_MAX, METAINFO_LENGTH_MAX, MetainfoError, Reason, names, v1};
 use crate::bencode::{Cursor, Dict, Kind, Step};
 
+/// The keys of a file that are read.
+const KEYS: &[&str] = &["attr", "length", "pieces root", "symlink path"];
+
 /// A file of the tree, and the root of its hash tree if it has bytes.
 pub(super) type TreeEntry = (Entry, Option<Hash32>);
 
@@ -82,7 +85,7 @@ impl<'a> Walk<'a> {
             return Err(MetainfoError::new("", Reason::TooManyFiles));
         }
         let file = required(self.cursor.take(), "")?;
-        let found = self.file(&Fields::of(file, "")?)?;
+        let found = self.file(&Fields::of(file, "", KEYS)?)?;
         self.spelled += found.0.path.as_path().as_os_str().len();
         if self.spelled > METAINFO_LENGTH_MAX {
             return Err(MetainfoError::new("", Reason::PathsTooLong));
