@@ -7,14 +7,22 @@
 //! Not here yet, each with its place: uTP and hole punching beside `peer` (a second transport),
 //! WebTorrent beside `webseed`, a tracker of our own beside `tracker`, mutable torrents beside `dht`.
 
+pub mod address;
 pub mod bencode;
 pub mod dht;
+pub mod discovery;
+pub mod door;
 pub mod hash;
 pub mod lan;
 pub mod magnet;
+pub mod metadata;
 pub mod metainfo;
 pub mod mse;
 pub mod peer;
+pub mod pex;
+pub mod proof;
+pub mod torrent;
 pub mod tracker;
+mod trees;
 pub mod webseed;
 pub mod wire;

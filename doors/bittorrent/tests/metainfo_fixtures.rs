@@ -1,5 +1,7 @@
 //! Torrents that libtorrent made (`fixtures/make.py`) read as libtorrent reads them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod metainfo_view;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Torrents and links that we make, as libtorrent sees them. Needs `python3-libtorrent` (apt).
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod metainfo_view;
 
 use std::collections::BTreeMap;

@@ -216,6 +216,14 @@ impl Layout {
         self.spans(Block { piece, begin: 0, length: self.piece_length })
     }
 
+    /// Bytes of a piece that belong to files, not to pads.
+    pub(crate) fn piece_file_bytes(&self, piece: PieceIndex) -> u64 {
+        self.piece_spans(piece)
+            .filter(|span| !self.is_pad(span.entry))
+            .map(|span| u64::from(span.length))
+            .sum()
+    }
+
     /// Where bytes of the line lie. The range is at most a piece long, so a span's length fits.
     fn spans_of_line(&self, range: Range<u64>) -> impl Iterator<Item = Span> + '_ {
         let first = if range.is_empty() { self.entries.len() } else { self.entry_at(range.start) };

@@ -12,7 +12,9 @@
 //! Content alone decides that bytes are true. Nothing is served from a piece that is not in
 //! [`Store::verified`], nor from a file that changed since it was verified.
 
+mod bits;
 mod block;
+mod digest;
 mod error;
 mod files;
 mod hashing;
@@ -23,9 +25,12 @@ mod merkle;
 mod path;
 mod platform;
 mod pool;
+mod quota;
 mod recheck;
 mod set;
 mod store;
+#[cfg(test)]
+mod testing;
 mod truth;
 mod walk;
 mod workers;
@@ -40,6 +45,7 @@ pub use layout::{Alignment, Entry, EntryKind, Layout, LayoutError, Span};
 pub use merkle::{merkle_pad, merkle_root};
 pub use path::{PathError, RelPath};
 pub use pool::{BlockBuf, BlockPool};
+pub use quota::Quota;
 pub use recheck::recheck;
 pub use set::PieceSet;
 pub use store::{Place, Preallocation, ReadError, Sending, Store};

@@ -82,6 +82,8 @@ pub(crate) struct V2Piece {
     pub(crate) hash: Hash32,
     /// Leaves that the root spans, absent ones being zero.
     pub(crate) width: usize,
+    /// Bytes of the piece that belong to the file; what follows is padding, which no leaf covers.
+    pub(crate) bytes: u32,
 }
 
 impl Truth {
@@ -184,10 +186,13 @@ impl Truth {
         let tree = self.tree_at(piece)?;
         if tree.pieces.len() == 1 {
             let width = tree.blocks_in(piece, self.blocks_per_piece).next_power_of_two();
-            return Some(V2Piece { hash: tree.root, width });
+            return Some(V2Piece { hash: tree.root, width, bytes: tree.length as u32 });
         }
-        let hash = *tree.layer.get()?.get((piece - tree.pieces.start) as usize)?;
-        Some(V2Piece { hash, width: self.blocks_per_piece })
+        let index = piece - tree.pieces.start;
+        let hash = *tree.layer.get()?.get(index as usize)?;
+        let piece_length = self.blocks_per_piece as u64 * u64::from(BLOCK_LENGTH);
+        let bytes = (tree.length - u64::from(index) * piece_length).min(piece_length) as u32;
+        Some(V2Piece { hash, width: self.blocks_per_piece, bytes })
     }
 
     fn tree_of(&self, entry: usize) -> Option<&Tree> {

@@ -7,7 +7,7 @@ use peerage_bittorrent::metainfo::Metainfo;
 use peerage_content::EntryKind;
 
 /// The lines for a torrent.
-pub fn view(torrent: &Metainfo) -> String {
+pub(crate) fn view(torrent: &Metainfo) -> String {
     let info = &torrent.info;
     let hex = |hash: Option<&[u8]>| hash.map_or("-".to_owned(), |hash| HEXLOWER.encode(hash));
     let v1 = hex(info.hashes.v1.as_ref().map(|hash| hash.as_slice()));

@@ -1,6 +1,6 @@
 //! New torrents, from files that were hashed.
 //!
-//! Three steps, so that the bytes are read once and by whoever owns the disk: [`layout`] puts the entries of a walked
+//! Three steps, so that the bytes are read once and by whoever owns the disk: [`layout()`] puts the entries of a walked
 //! folder in order, `peerage_content::hash` hashes by that layout, and [`create`] writes the torrent down. Equal files,
 //! name and options make an equal info hash: nothing in `info` depends on the clock, the machine or the order of a listing.
 //!
