@@ -79,6 +79,15 @@ impl FilePool {
         drop(leaving);
     }
 
+    /// Closes this very file; false when another has taken its place, or none is open.
+    pub(crate) fn remove_exact(&self, key: FileKey, file: &Arc<OpenFile>) -> bool {
+        let mut recency = self.lock();
+        let is_it = recency.touch(key).is_some_and(|found| Arc::ptr_eq(&found, file));
+        let leaving = is_it.then(|| recency.remove(key));
+        drop(recency);
+        leaving.is_some()
+    }
+
     /// Closes all files of a store.
     pub(crate) fn remove_store(&self, store: u64) {
         let mut recency = self.lock();

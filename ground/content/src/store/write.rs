@@ -128,8 +128,11 @@ impl Store {
             if !state.unlinked {
                 return Ok(file);
             }
-            // Somebody removed it under our hands: what was in it is lost.
-            self.forget(entry);
+            // Somebody removed it under our hands: what was in it is lost. Another thread may have noticed first, and may be
+            // writing to a new file already.
+            if self.files.remove_exact(key, &file) {
+                self.forget(entry);
+            }
         }
         let length = self.layout.entries().get(entry).map_or(0, |entry| entry.length);
         // Asked before the file is created: a moment later another thread may have verified a piece in the new file.
