@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::model::{
     AddRequest, Added, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView, TrackerView,
@@ -72,6 +72,18 @@ pub trait Control: Send + Sync + 'static {
     fn watch(&self, id: Option<TransferId>, every: Duration) -> Answer<'_, Updates>;
     /// See [`Node::stop`]. A daemon ends its process, too.
     fn stop(&self) -> Answer<'_, ()>;
+}
+
+/// Makes one stream of a node's `events` and of its transfers' progress, as [`Control::watch`] says.
+pub fn watching(
+    node: impl Control,
+    events: broadcast::Receiver<Event>,
+    id: Option<TransferId>,
+    every: Duration,
+) -> Updates {
+    let (sender, receiver) = mpsc::channel(UPDATES_WAITING);
+    tokio::spawn(watch::run(node, events, id, every, sender));
+    receiver
 }
 
 impl Control for Node {
@@ -138,9 +150,7 @@ impl Control for Node {
             if let Some(id) = id {
                 Node::view(self, id).await?;
             }
-            let (sender, receiver) = mpsc::channel(UPDATES_WAITING);
-            tokio::spawn(watch::run(self.clone(), events, id, every, sender));
-            Ok(receiver)
+            Ok(watching(self.clone(), events, id, every))
         })
     }
     fn stop(&self) -> Answer<'_, ()> {

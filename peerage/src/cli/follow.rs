@@ -85,16 +85,20 @@ pub(super) async fn follow(
             app.ui.event(&event)?;
             return Err(anyhow!("transfer {id} was removed"));
         }
-        // Steps are told in order and once, whether the node said so or a view shows it.
-        if let Some(view) = view_of(&event) {
-            for step in told.steps(view) {
+        // Steps are told once, whether the node said so or a view shows it: the torrent before any progress, the end after all of it.
+        let steps = view_of(&event).map(|view| (told.steps(view), view));
+        let mut reach = |step, progress: &Progress| match &steps {
+            Some((steps, view)) if steps.contains(&step) => {
                 progress.suspended(|ui| ui.event(&step_event(step, view)))?;
-                progress.suspended(|_| tell(step, view))?;
+                progress.suspended(|_| tell(step, view))
             }
-        }
+            _ => Ok(()),
+        };
+        reach(Step::Metadata, &progress)?;
         if !matches!(event, Event::Metadata { .. } | Event::Complete { .. } | Event::Added { .. }) {
             progress.event(&event, Instant::now())?;
         }
+        reach(Step::Complete, &progress)?;
         if let Some(view) = view_of(&event) {
             if let Some(problem) = fatal(view) {
                 progress.clear();

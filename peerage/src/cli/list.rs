@@ -11,7 +11,7 @@ use crate::values::Bytes;
 
 /// Columns that foreign names may take in a table.
 const NAME_COLUMNS: usize = 48;
-const CLIENT_COLUMNS: usize = 24;
+const CLIENT_COLUMNS: usize = 32;
 
 /// List the transfers of the daemon
 #[derive(Debug, Args)]

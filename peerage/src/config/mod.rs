@@ -168,7 +168,7 @@ impl Config {
             active_downloads_max: self.active_downloads,
             goal: SeedGoal {
                 ratio: (self.seed_ratio > 0.0).then_some(self.seed_ratio),
-                seconds: (!self.seed_time.0.is_zero()).then(|| self.seed_time.0.as_secs()),
+                seconds: (!self.seed_time.0.is_zero()).then_some(self.seed_time.0.as_secs()),
             },
             restore,
         }

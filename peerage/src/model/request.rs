@@ -37,10 +37,11 @@ pub struct NotATransfer(String);
 impl FromStr for TransferRef {
     type Err = NotATransfer;
 
-    /// Up to six decimal digits are a number, anything longer is a hash.
+    /// Up to six decimal digits without a leading zero are a number, anything else is a hash.
     fn from_str(text: &str) -> Result<Self, NotATransfer> {
         if text.len() <= 6
             && text.bytes().all(|byte| byte.is_ascii_digit())
+            && !text.starts_with('0')
             && let Ok(number) = text.parse()
         {
             return Ok(Self::Number(TransferId(number)));
@@ -231,6 +232,7 @@ mod tests {
     fn a_transfer_is_named_by_number_or_hash() {
         assert_eq!("12".parse(), Ok(TransferRef::Number(TransferId(12))));
         assert_eq!("999999".parse(), Ok(TransferRef::Number(TransferId(999_999))));
+        assert_eq!("0202".parse(), Ok(TransferRef::Hash("0202".into())));
         assert_eq!("1234567".parse(), Ok(TransferRef::Hash("1234567".into())));
         assert_eq!("ABcd".parse(), Ok(TransferRef::Hash("abcd".into())));
         for text in ["", "abc", "-1", "xyzw", "+5", "holiday", &"a".repeat(65)] {
