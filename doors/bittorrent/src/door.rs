@@ -163,7 +163,7 @@ impl Door {
             None => None,
         };
         let lan = port.filter(|_| config.lan).and_then(|port| {
-            let config = LanConfig { port, loopback: true };
+            let config = LanConfig { port, interfaces: interfaces_of(&listening) };
             Lan::start(config, rules.clone(), discoveries.clone(), cancel.clone())
                 .inspect_err(|error| warn!(%error, "local discovery is off"))
                 .ok()
@@ -598,6 +598,14 @@ fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
         }
     }
     own
+}
+
+/// The names of the interfaces that we listen on, if the user chose any.
+fn interfaces_of(listening: &[SocketAddr]) -> Option<Vec<String>> {
+    let chosen = specific_addresses(listening);
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let names = interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
+    (!chosen.is_empty()).then(|| names.collect())
 }
 
 /// The addresses that the user chose to be seen under, at most one a family.
