@@ -385,7 +385,6 @@ fn proof_by_block_bans_its_sender_alone() {
     let limited = |host| PeerCaps { requests_max: 2, ..caps(host) };
     let (bad, good) = (rig.join(limited(1), 0..1), rig.join(limited(2), 0..1));
     let block = rig.requests_of(bad)[0];
-    rig.run(4 - 1);
     while rig.complete().is_empty() {
         rig.answer(bad);
         rig.answer(good);
