@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
 /// The names of a torrent: SHA-1 of its `info` bytes (BEP 3), SHA-256 of them (BEP 52), or both (hybrid).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InfoHashes {
@@ -28,6 +31,11 @@ impl fmt::Display for SwarmHash {
 }
 
 impl InfoHashes {
+    /// The hashes of an `info` dictionary's original bytes, of the kinds that it has.
+    pub fn of(info: &[u8], v1: bool, v2: bool) -> Self {
+        Self { v1: v1.then(|| Sha1::digest(info).into()), v2: v2.then(|| Sha256::digest(info).into()) }
+    }
+
     /// The swarms of this torrent: one, or two for a hybrid, v1 first.
     pub fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
         let v2 = self.v2.map(|hash| {

@@ -1,6 +1,9 @@
 //! What can go wrong with the user's files, told so that the user can act.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 /// A failed operation on a file, with the file, the attempt and the cause.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +15,7 @@ pub struct StorageError {
     pub path: PathBuf,
     /// The system's answer.
     #[source]
-    pub source: std::io::Error,
+    pub source: io::Error,
 }
 
 /// What a transfer should do about a [`StorageError`].
@@ -29,8 +32,57 @@ pub enum StorageErrorKind {
 }
 
 impl StorageError {
+    /// An error of `attempt` on `path`.
+    pub(crate) fn new(attempt: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
+        Self { attempt, path: path.to_owned(), source: source.into() }
+    }
+
     /// Sorts the error by what can be done about it.
     pub fn kind(&self) -> StorageErrorKind {
-        todo!()
+        if let Some(errno) = Errno::from_io_error(&self.source) {
+            match errno {
+                Errno::NOSPC | Errno::DQUOT => return StorageErrorKind::NoSpace,
+                Errno::ACCESS | Errno::PERM | Errno::ROFS => return StorageErrorKind::NotPermitted,
+                Errno::NOENT
+                | Errno::NODEV
+                | Errno::NXIO
+                | Errno::STALE
+                | Errno::NOTCONN
+                | Errno::HOSTDOWN => {
+                    return StorageErrorKind::Vanished;
+                }
+                _ => {}
+            }
+        }
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageErrorKind::NoSpace,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StorageErrorKind::NotPermitted
+            }
+            io::ErrorKind::NotFound => StorageErrorKind::Vanished,
+            _ => StorageErrorKind::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_sorted_by_what_can_be_done() {
+        let kind = |source: io::Error| StorageError::new("write", Path::new("x"), source).kind();
+        assert_eq!(kind(Errno::NOSPC.into()), StorageErrorKind::NoSpace);
+        assert_eq!(kind(io::ErrorKind::QuotaExceeded.into()), StorageErrorKind::NoSpace);
+        assert_eq!(kind(Errno::ROFS.into()), StorageErrorKind::NotPermitted);
+        assert_eq!(kind(Errno::NOENT.into()), StorageErrorKind::Vanished);
+        assert_eq!(kind(Errno::IO.into()), StorageErrorKind::Other);
+        assert_eq!(kind(io::ErrorKind::InvalidData.into()), StorageErrorKind::Other);
+    }
+
+    #[test]
+    fn the_message_names_the_attempt_the_thing_and_the_cause() {
+        let error = StorageError::new("open", Path::new("a b"), Errno::ACCESS);
+        assert_eq!(error.to_string(), "open \"a b\": Permission denied (os error 13)");
     }
 }

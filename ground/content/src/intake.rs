@@ -5,7 +5,16 @@
 //! and later read back to finish the hash, so that memory is bounded whatever the peers do.
 //! Bytes of an unverified piece may lie in the file; they are not in the verified set and are never served.
 
-use std::sync::Arc;
+mod assembly;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use assembly::Assembly;
+use work::{Bench, PieceWork};
 
 use crate::{Block, BlockBuf, BlockPool, PieceIndex, StorageError, Store, Truth, Workers};
 
@@ -22,7 +31,8 @@ pub enum IntakeEvent {
         /// Blocks proven bad.
         bad: Vec<Block>,
     },
-    /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works.
+    /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works. Blocks that
+    /// arrive after this begin the piece anew; who pauses calls [`Intake::discard`], so that they do not hold buffers.
     Failed {
         /// The piece.
         piece: PieceIndex,
@@ -34,7 +44,13 @@ pub enum IntakeEvent {
 /// Gathers, verifies and writes the blocks of one download. Owned by one task; never blocks (work goes to [`Workers`]).
 #[derive(Debug)]
 pub struct Intake {
-    _private: (),
+    bench: Arc<Bench>,
+    workers: Workers,
+    pool: BlockPool,
+    /// Pieces whose blocks have not all been handed to workers.
+    gathering: HashMap<PieceIndex, Assembly>,
+    /// Pieces that workers may still be busy with: should such a piece be begun anew, its new blocks queue up behind the old.
+    handed: HashMap<PieceIndex, Weak<PieceWork>>,
 }
 
 impl Intake {
@@ -46,22 +62,103 @@ impl Intake {
         pool: BlockPool,
         events: tokio::sync::mpsc::Sender<IntakeEvent>,
     ) -> Self {
-        let _ = (store, truth, workers, pool, events);
-        todo!()
+        let bench = Arc::new(Bench::new(store, truth, events));
+        Self { bench, workers, pool, gathering: HashMap::new(), handed: HashMap::new() }
     }
+
     /// Takes a block. The caller (the swarm's core) has made sure that it was wanted, lies in the layout, is aligned to [`crate::BLOCK_LENGTH`] and is not here already.
-    /// Blocks that are nothing but padding are not given: the intake knows them.
+    /// Blocks that are nothing but padding are not given: the intake knows them. One that does not fit after all is dropped.
     pub fn accept(&mut self, block: Block, data: BlockBuf) {
-        let _ = (block, data);
-        todo!()
+        let layout = self.bench.store.layout();
+        let index = block.begin / crate::BLOCK_LENGTH;
+        if data.len() != block.length as usize
+            || layout.block(block.piece, index) != block
+            || block.length == 0
+        {
+            tracing::warn!(?block, "a block that does not fit was given to the intake");
+            return;
+        }
+        if self.gathering.get(&block.piece).is_none_or(|assembly| !assembly.is_live()) {
+            let begun = self.begin(block.piece);
+            self.gathering.insert(block.piece, begun);
+        }
+        let Some(assembly) = self.gathering.get_mut(&block.piece) else { return };
+        let run = assembly.accept(index, data);
+        let is_complete = assembly.is_complete();
+        if let Some(run) = run {
+            self.hand_over(block.piece, run);
+        }
+        if is_complete {
+            self.gathering.remove(&block.piece);
+        }
+        self.relieve();
     }
-    /// Drops what was gathered of a piece (it will be fetched anew).
+
+    /// Drops what was gathered of a piece (it will be fetched anew). Its verdict may be on its way already.
     pub fn discard(&mut self, piece: PieceIndex) {
-        let _ = piece;
-        todo!()
+        // Looked up first: an idle piece is kept alive by its assembly alone.
+        if let Some(work) = self.handed.get(&piece).and_then(Weak::upgrade) {
+            work.cancel(&self.bench);
+        }
+        self.gathering.remove(&piece);
     }
+
     /// Pieces begun and not decided.
     pub fn pending(&self) -> usize {
-        todo!()
+        self.bench.pending()
+    }
+
+    /// Writes unfinished pieces early if the block pool runs low. [`Intake::accept`] does this by itself; a process with several
+    /// downloads also calls it now and then for those that receive nothing, since they may be the ones that hold the buffers.
+    pub fn relieve(&mut self) {
+        let (used, bound) = self.pool.usage();
+        if used <= bound - bound / LOW_FRACTION {
+            return;
+        }
+        let fullest = self.gathering.iter().max_by_key(|(_, assembly)| assembly.held());
+        let Some(piece) = fullest.filter(|(_, assembly)| assembly.held() > 0).map(|(&piece, _)| piece) else {
+            return;
+        };
+        let runs = self.gathering.get_mut(&piece).map(Assembly::take_held).unwrap_or_default();
+        for run in runs {
+            self.hand_over(piece, run);
+        }
+    }
+
+    /// A new assembly of a piece, behind whatever is left to do of an older one.
+    fn begin(&mut self, piece: PieceIndex) -> Assembly {
+        let layout = self.bench.store.layout();
+        let work = match self.handed.get(&piece).and_then(Weak::upgrade) {
+            Some(work) => work,
+            None => {
+                if self.handed.len() >= 64 && self.handed.len() >= 2 * self.gathering.len() {
+                    self.handed.retain(|_, work| work.strong_count() > 0);
+                }
+                let work = Arc::new(PieceWork::new(piece, layout.block_count(piece)));
+                self.handed.insert(piece, Arc::downgrade(&work));
+                work
+            }
+        };
+        let attempt = work.begin(&self.bench);
+        Assembly::new(layout, work, attempt)
+    }
+
+    fn hand_over(&self, piece: PieceIndex, run: work::Run) {
+        let Some(assembly) = self.gathering.get(&piece) else { return };
+        if assembly.work().enqueue(run) {
+            let (work, bench) = (Arc::clone(assembly.work()), Arc::clone(&self.bench));
+            self.workers.submit(move || work.drain(&bench));
+        }
     }
 }
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        for work in self.handed.values().filter_map(Weak::upgrade) {
+            work.cancel(&self.bench);
+        }
+    }
+}
+
+/// When less than one in this many buffers of the pool is free, unfinished pieces are written early.
+const LOW_FRACTION: usize = 4;

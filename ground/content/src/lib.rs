@@ -12,19 +12,25 @@
 //! Content alone decides that bytes are true. Nothing is served from a piece that is not in
 //! [`Store::verified`], nor from a file that changed since it was verified.
 
+mod bits;
 mod block;
+mod digest;
 mod error;
 mod files;
 mod hashing;
 mod intake;
 mod journal;
 mod layout;
+mod merkle;
 mod path;
 mod platform;
 mod pool;
+mod quota;
 mod recheck;
 mod set;
 mod store;
+#[cfg(test)]
+mod testing;
 mod truth;
 mod walk;
 mod workers;
@@ -32,15 +38,17 @@ mod workers;
 pub use block::{BLOCK_LENGTH, Block, PieceIndex};
 pub use error::{StorageError, StorageErrorKind};
 pub use files::FilePool;
-pub use hashing::{HashedFile, HashPlan, Hashed, Progress, hash};
+pub use hashing::{HashPlan, Hashed, HashedFile, Progress, hash};
 pub use intake::{Intake, IntakeEvent};
 pub use journal::{FileStamp, Journal, Resumed};
 pub use layout::{Alignment, Entry, EntryKind, Layout, LayoutError, Span};
+pub use merkle::{merkle_pad, merkle_root};
 pub use path::{PathError, RelPath};
 pub use pool::{BlockBuf, BlockPool};
+pub use quota::Quota;
 pub use recheck::recheck;
 pub use set::PieceSet;
 pub use store::{Place, Preallocation, ReadError, Sending, Store};
-pub use truth::{Hash20, Hash32, LayerError, Truth, V2File, merkle_root, merkle_pad};
+pub use truth::{Hash20, Hash32, LayerError, Truth, V2File};
 pub use walk::{Walked, walk};
 pub use workers::Workers;

@@ -5,11 +5,23 @@
 //! that was verified (size, modification time, inode); if not, its pieces leave the verified set and
 //! the reader gets [`ReadError::Changed`].
 
-use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::sync::Arc;
+mod finish;
+mod folder;
+mod sending;
+mod stamps;
+#[cfg(test)]
+mod tests;
+mod write;
 
-use crate::{Block, FilePool, FileStamp, Layout, PieceIndex, PieceSet, StorageError};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::bits::AtomicPieceSet;
+use crate::files::{FileKey, OpenFile};
+use crate::{Block, FilePool, FileStamp, Layout, PieceIndex, PieceSet, Quota, StorageError, platform};
+
+pub use sending::Sending;
 
 /// Where the bytes lie.
 #[derive(Clone, Debug)]
@@ -60,122 +72,286 @@ pub enum ReadError {
 }
 
 /// The files of one content. Shared behind an `Arc`; all methods take `&self` and may block on the disk.
+///
+/// An entry is *settled* when nobody here writes to it any more: it is shared in place, or all its pieces are verified.
+/// Only a settled entry has a stamp, and from then on any change to its file is somebody else's.
 #[derive(Debug)]
 pub struct Store {
-    _private: (),
+    layout: Arc<Layout>,
+    place: Place,
+    files: FilePool,
+    /// This store's number in the file pool.
+    number: u64,
+    verified: AtomicPieceSet,
+    verified_bytes: AtomicU64,
+    /// Changes of `verified` are made under this lock, so that the counts in it agree; reading needs no lock.
+    entries: Mutex<Vec<EntryState>>,
+    budget: Option<Budget>,
+    /// Whether `Place::InPlace` names a file rather than a folder, once looked up.
+    is_single: OnceLock<bool>,
+    /// A flush failed: the kernel may have dropped what it could not write, and the next flush would not say so.
+    flush_failed: AtomicBool,
+    /// How often bytes on disk were found to be others than those written.
+    losses: AtomicU64,
+}
+
+/// What the store knows about one entry.
+#[derive(Debug, Default)]
+struct EntryState {
+    /// The file as it was when it was verified; only when settled.
+    stamp: Option<FileStamp>,
+    /// Pieces of the entry that are not verified.
+    missing: u32,
+    /// The file changed since it was verified, and was not verified again.
+    changed: bool,
+    /// The file was created or adopted by this store, with its length and mode in order.
+    prepared: bool,
+    /// Written since the last flush.
+    dirty: bool,
+}
+
+/// A quota, and the pieces already charged to it.
+#[derive(Debug)]
+struct Budget {
+    quota: Quota,
+    charged: AtomicPieceSet,
 }
 
 impl Store {
     /// A store over `place`. Touches no file yet. `verified` and `stamps` come from a [`Journal`](crate::Journal), from hashing, or are empty.
-    pub fn new(layout: Arc<Layout>, place: Place, files: FilePool, verified: PieceSet, stamps: Vec<Option<FileStamp>>) -> Self {
-        let _ = (layout, place, files, verified, stamps);
-        todo!()
+    pub fn new(
+        layout: Arc<Layout>,
+        place: Place,
+        files: FilePool,
+        verified: PieceSet,
+        stamps: Vec<Option<FileStamp>>,
+    ) -> Self {
+        let verified = if verified.len() == layout.piece_count() {
+            verified
+        } else {
+            PieceSet::from_words(verified.words().to_vec(), layout.piece_count())
+        };
+        let in_place = matches!(place, Place::InPlace(_));
+        let mut stamps = stamps.into_iter();
+        let entries = (0..layout.entries().len())
+            .map(|entry| {
+                let missing = if verified.is_full() {
+                    0
+                } else {
+                    layout.pieces_of(entry).filter(|&piece| !verified.contains(piece)).count() as u32
+                };
+                let stamp = stamps.next().flatten().filter(|_| in_place || missing == 0);
+                EntryState { stamp, missing, ..EntryState::default() }
+            })
+            .collect();
+        let bytes = if verified.is_full() {
+            layout.content_length()
+        } else {
+            verified.iter().map(|piece| layout.piece_file_bytes(piece)).sum()
+        };
+        Self {
+            number: files.register(),
+            verified: AtomicPieceSet::new(&verified),
+            verified_bytes: AtomicU64::new(bytes),
+            entries: Mutex::new(entries),
+            budget: None,
+            is_single: OnceLock::new(),
+            flush_failed: AtomicBool::new(false),
+            losses: AtomicU64::new(0),
+            layout,
+            place,
+            files,
+        }
     }
+
+    /// Charges what this store writes, and what it has verified already, to a quota; given back when the store is dropped.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        quota.take_present(self.verified_bytes());
+        self.budget = Some(Budget { quota, charged: AtomicPieceSet::new(&self.verified()) });
+        self
+    }
+
     /// The map it was made with.
     pub fn layout(&self) -> &Arc<Layout> {
-        todo!()
+        &self.layout
     }
-    /// The absolute path of an entry.
-    pub fn path_of(&self, entry: usize) -> PathBuf {
-        let _ = entry;
-        todo!()
-    }
+
     /// A copy of the verified set.
     pub fn verified(&self) -> PieceSet {
-        todo!()
+        self.verified.snapshot()
     }
+
     /// Whether one piece is verified; lock-free.
     pub fn is_verified(&self, piece: PieceIndex) -> bool {
-        let _ = piece;
-        todo!()
+        self.verified.contains(piece)
     }
+
     /// Bytes of files (not pads) in verified pieces.
     pub fn verified_bytes(&self) -> u64 {
-        todo!()
+        self.verified_bytes.load(Ordering::Relaxed)
     }
+
     /// Marks a piece verified (recheck, intake) or takes it back (changed file).
     pub fn set_verified(&self, piece: PieceIndex, verified: bool) {
-        let _ = (piece, verified);
-        todo!()
+        let mut entries = self.lock();
+        if verified {
+            self.mark_verified(&mut entries, piece);
+        } else {
+            self.mark_missing(&mut entries, piece);
+        }
     }
-    /// Stamps of the files as they are now, for the journal; `None` for a file that does not exist.
-    pub fn stamps(&self) -> Vec<Option<FileStamp>> {
-        todo!()
+
+    /// Adds a piece; returns whether that completed any of its entries.
+    fn mark_verified(&self, entries: &mut [EntryState], piece: PieceIndex) -> bool {
+        if !self.verified.insert(piece) {
+            return false;
+        }
+        self.verified_bytes.fetch_add(self.layout.piece_file_bytes(piece), Ordering::Relaxed);
+        let mut completed = false;
+        for span in self.layout.piece_spans(piece) {
+            let entry = &mut entries[span.entry];
+            entry.missing = entry.missing.saturating_sub(1);
+            if entry.missing == 0 {
+                entry.changed = false;
+                completed = true;
+            }
+        }
+        completed
     }
-    /// Entries whose file changed since it was verified, found so far.
-    pub fn changed(&self) -> Vec<usize> {
-        todo!()
+
+    /// Takes a piece back; returns whether it was there.
+    fn mark_missing(&self, entries: &mut [EntryState], piece: PieceIndex) -> bool {
+        if !self.verified.remove(piece) {
+            return false;
+        }
+        self.verified_bytes.fetch_sub(self.layout.piece_file_bytes(piece), Ordering::Relaxed);
+        for span in self.layout.piece_spans(piece) {
+            let entry = &mut entries[span.entry];
+            entry.missing += 1;
+            if self.is_download() {
+                // It will be written again, and that is no change by others.
+                entry.stamp = None;
+            }
+        }
+        true
     }
-    /// Checks every file against its stamp now; returns the entries that changed or vanished (their pieces left the verified set).
-    pub fn check_stamps(&self) -> Vec<usize> {
-        todo!()
-    }
+
     /// Prepares to send a block of a verified piece. Opens what it needs and checks that files are unchanged.
     ///
     /// # Errors
     /// [`ReadError`]: nothing was sent.
     pub fn sending(&self, block: Block) -> Result<Sending, ReadError> {
-        let _ = block;
-        todo!()
+        self.check_readable(block)?;
+        let mut sending = Sending::new(block.length);
+        for span in self.layout.spans(block) {
+            if self.layout.is_pad(span.entry) {
+                sending.push_zeros(span.length);
+            } else {
+                let file = self.open_unchanged(span.entry, span.offset + u64::from(span.length))?;
+                sending.push_file(file, span.offset, span.length);
+            }
+        }
+        Ok(sending)
     }
+
     /// Reads a block of a verified piece into `into` (`into.len() == block.length`).
     ///
     /// # Errors
     /// [`ReadError`]; `into` may be partly overwritten.
     pub fn read(&self, block: Block, into: &mut [u8]) -> Result<(), ReadError> {
-        let _ = (block, into);
-        todo!()
+        if into.len() != block.length as usize {
+            return Err(ReadError::OutOfBounds(block));
+        }
+        let mut sending = self.sending(block)?;
+        let mut filled = 0;
+        while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            filled += sending.copy(rest).map_err(|source| {
+                let entry =
+                    self.layout.spans(block).map(|span| span.entry).find(|&entry| !self.layout.is_pad(entry));
+                StorageError::new("read", &self.path_of(entry.unwrap_or(0)), source)
+            })?;
+        }
+        Ok(())
     }
+
     /// Whether the bytes of the block are in the page cache, so that sending them does not wait for the disk; when not,
     /// asks the kernel to read ahead `readahead` bytes from there.
     pub fn is_resident(&self, block: Block, readahead: u32) -> bool {
-        let _ = (block, readahead);
+        let files = self.layout.spans(block).filter(|span| !self.layout.is_pad(span.entry));
+        for span in files {
+            // Whoever sends the block meets the error and says so.
+            let Ok(file) = self.open_read(span.entry) else { return true };
+            let probes = (0..span.length).step_by(RESIDENCY_STEP).map(|at| span.offset + u64::from(at));
+            if let Some(miss) = probes.into_iter().find(|&at| !platform::is_cached(&*file, at)) {
+                platform::read_ahead(&*file, miss, readahead.max(span.length).into());
+                return false;
+            }
+        }
         true
     }
-    /// Creates folders, empty files and links, sets executable bits and lengths: what remains when every wanted piece is verified.
-    ///
-    /// # Errors
-    /// The first failure; calling again continues.
-    pub fn finish(&self) -> Result<(), StorageError> {
-        todo!()
-    }
-    /// Flushes file data to the disk, so that it survives power loss.
-    ///
-    /// # Errors
-    /// After an error the unsynced pieces must be treated as unverified after a reboot: the journal does.
-    pub fn sync(&self) -> Result<(), StorageError> {
-        todo!()
-    }
+
     /// Closes this store's files in the pool.
-    pub fn close(&self) {}
+    pub fn close(&self) {
+        self.files.remove_store(self.number);
+    }
+
+    fn check_readable(&self, block: Block) -> Result<(), ReadError> {
+        if !self.layout.contains(block) {
+            return Err(ReadError::OutOfBounds(block));
+        }
+        if !self.is_verified(block.piece) {
+            return Err(ReadError::NotVerified(block.piece));
+        }
+        Ok(())
+    }
+
+    /// An entry's file, open for reading and the one that was verified, at least up to `end`.
+    fn open_unchanged(&self, entry: usize, end: u64) -> Result<Arc<OpenFile>, ReadError> {
+        let changed = || {
+            self.forget(entry);
+            ReadError::Changed { path: self.path_of(entry) }
+        };
+        let file = match self.open_read(entry) {
+            Ok(file) => file,
+            Err(folder::OpenError::Missing) => return Err(changed()),
+            Err(folder::OpenError::Storage(error)) => return Err(error.into()),
+        };
+        let state = platform::state(&*file).map_err(|errno| self.error("read", entry, errno))?;
+        if self.is_unchanged(entry, &state, end) { Ok(file) } else { Err(changed()) }
+    }
+
+    /// How often a file was found changed or gone so far: what was written before the last time may not be there any more.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    fn is_download(&self) -> bool {
+        matches!(self.place, Place::Download { .. })
+    }
+
+    fn key(&self, entry: usize) -> FileKey {
+        FileKey { store: self.number, entry }
+    }
+
+    fn error(&self, attempt: &'static str, entry: usize, source: impl Into<std::io::Error>) -> StorageError {
+        StorageError::new(attempt, &self.path_of(entry), source)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<EntryState>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// A block on its way out: what is left of it, file by file.
-#[derive(Debug)]
-pub struct Sending {
-    _private: (),
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(budget) = &self.budget {
+            let charged = budget.charged.snapshot();
+            budget.quota.give_back(charged.iter().map(|piece| self.layout.piece_file_bytes(piece)).sum());
+        }
+    }
 }
 
-impl Sending {
-    /// Bytes not sent yet.
-    pub fn remaining(&self) -> u32 {
-        todo!()
-    }
-    /// Sends as much as a non-blocking socket takes, with `sendfile`; `more` says that further bytes follow at once (`MSG_MORE`
-    /// for padding; `sendfile` itself cannot say so). Returns bytes sent; 0 only when nothing remained.
-    ///
-    /// # Errors
-    /// `WouldBlock` when the socket is full; `UnexpectedEof` when the file shrank; else the socket's or file's error.
-    pub fn send(&mut self, socket: impl AsFd, more: bool) -> std::io::Result<usize> {
-        let _ = (socket, more);
-        todo!()
-    }
-    /// Copies as much as fits into `into` instead (encrypted connections); returns bytes copied.
-    ///
-    /// # Errors
-    /// As [`Sending::send`].
-    pub fn copy(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let _ = into;
-        todo!()
-    }
-}
+/// Bytes between two probes of the page cache: Linux reads ahead at least as much by default.
+const RESIDENCY_STEP: usize = 128 << 10;

@@ -1,0 +1,122 @@
+//! Blocks of one piece, gathered until they make a run worth writing.
+
+use std::sync::Arc;
+
+use super::work::{PieceWork, Run};
+use crate::{BlockBuf, Layout, PieceIndex};
+
+/// Blocks in a run: 1 MiB. Fresh pages cost the less the larger the write, and a run of this size is
+/// still in a core's own cache when it is written after it was hashed.
+const RUN_BLOCKS: u32 = 64;
+
+/// One piece on its way in, on the owner's side.
+#[derive(Debug)]
+pub(super) struct Assembly {
+    work: Arc<PieceWork>,
+    /// Which attempt at the piece the blocks belong to.
+    attempt: u32,
+    slots: Vec<Slot>,
+    /// Blocks still to come.
+    missing: u32,
+    /// Blocks held here.
+    held: usize,
+    /// Blocks still to come, by run.
+    missing_of_run: Vec<u32>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Missing,
+    Held(BlockBuf),
+    Handed,
+    /// Nothing but zeros; never comes.
+    Padding,
+}
+
+impl Assembly {
+    pub(super) fn new(layout: &Layout, work: Arc<PieceWork>, attempt: u32) -> Self {
+        let piece: PieceIndex = work.piece();
+        let blocks = layout.block_count(piece);
+        let mut missing_of_run = vec![0; blocks.div_ceil(RUN_BLOCKS) as usize];
+        let mut slots = Vec::with_capacity(blocks as usize);
+        for index in 0..blocks {
+            let is_padding = layout.is_padding(layout.block(piece, index));
+            missing_of_run[(index / RUN_BLOCKS) as usize] += u32::from(!is_padding);
+            slots.push(if is_padding { Slot::Padding } else { Slot::Missing });
+        }
+        Self { work, attempt, slots, missing: missing_of_run.iter().sum(), held: 0, missing_of_run }
+    }
+
+    pub(super) fn work(&self) -> &Arc<PieceWork> {
+        &self.work
+    }
+
+    /// Whether the piece is still open; not after a failed write.
+    pub(super) fn is_live(&self) -> bool {
+        self.work.is_live(self.attempt)
+    }
+
+    /// Whether all blocks have come, and with the last of them went to the workers.
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// Blocks held here.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Keeps a block; returns a run if it was the last one missing in it. A block that is here already is dropped.
+    pub(super) fn accept(&mut self, index: u32, data: BlockBuf) -> Option<Run> {
+        let slot = self.slots.get_mut(index as usize)?;
+        if !matches!(slot, Slot::Missing) {
+            return None;
+        }
+        *slot = Slot::Held(data);
+        self.held += 1;
+        self.missing -= 1;
+        let run = index / RUN_BLOCKS;
+        let missing = &mut self.missing_of_run[run as usize];
+        *missing -= 1;
+        if *missing > 0 {
+            return None;
+        }
+        let start = run * RUN_BLOCKS;
+        let end = (start + RUN_BLOCKS).min(self.slots.len() as u32);
+        Some(self.take(start, end))
+    }
+
+    /// Everything held, as runs without holes, whole or not.
+    pub(super) fn take_held(&mut self) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let blocks = self.slots.len() as u32;
+        let mut start = 0;
+        while start < blocks {
+            let is_held = |slot: &Slot| matches!(slot, Slot::Held(_));
+            let length = self.slots[start as usize..]
+                .iter()
+                .take(RUN_BLOCKS as usize)
+                .take_while(|slot| is_held(slot))
+                .count();
+            if length > 0 {
+                runs.push(self.take(start, start + length as u32));
+            }
+            start += length.max(1) as u32;
+        }
+        runs
+    }
+
+    /// Takes what is held from `start` to `end`.
+    fn take(&mut self, start: u32, end: u32) -> Run {
+        let mut blocks = Vec::with_capacity((end - start) as usize);
+        for (index, slot) in (start..end).zip(&mut self.slots[start as usize..end as usize]) {
+            if let Slot::Held(_) = slot
+                && let Slot::Held(data) = std::mem::replace(slot, Slot::Handed)
+            {
+                self.held -= 1;
+                blocks.push((index, data));
+            }
+        }
+        Run { attempt: self.attempt, blocks }
+    }
+}

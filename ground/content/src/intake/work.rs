@@ -1,0 +1,291 @@
+//! One piece on its way in, on the workers' side: hash, write, verdict.
+//!
+//! Runs of a piece are worked on one after the other, whichever worker does it, so the v1 hash sees them in turn and an old
+//! attempt's writes never overtake a new one's. Runs of different pieces go side by side.
+//!
+//! No lock is held while bytes are hashed or written: `State::busy` says that a worker has the piece.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc::Sender;
+
+use super::IntakeEvent;
+use crate::digest::{PieceDigest, Verdict, bad_blocks};
+use crate::recheck::digest_on_disk;
+use crate::{BLOCK_LENGTH, BlockBuf, PieceIndex, StorageError, Store, Truth};
+
+/// What all pieces of an intake are worked on with.
+#[derive(Debug)]
+pub(super) struct Bench {
+    pub(super) store: Arc<Store>,
+    truth: Arc<Truth>,
+    events: Sender<IntakeEvent>,
+    /// Attempts begun and neither decided nor cancelled.
+    pending: AtomicUsize,
+}
+
+impl Bench {
+    pub(super) fn new(store: Arc<Store>, truth: Arc<Truth>, events: Sender<IntakeEvent>) -> Self {
+        Self { store, truth, events, pending: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.pending.load(Ordering::Acquire)
+    }
+}
+
+/// Some blocks of a piece, ascending by number.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) attempt: u32,
+    pub(super) blocks: Vec<(u32, BlockBuf)>,
+}
+
+/// One piece, shared by the intake's owner and the workers.
+#[derive(Debug)]
+pub(super) struct PieceWork {
+    piece: PieceIndex,
+    /// Blocks of the piece, padding included.
+    blocks: u32,
+    /// The attempt that is open; 0 when none is.
+    live: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    attempts: u32,
+    inbox: VecDeque<Run>,
+    /// A worker has the piece, or a job for it is queued.
+    busy: bool,
+    progress: Option<Progress>,
+}
+
+/// How far an attempt is.
+#[derive(Debug)]
+struct Progress {
+    attempt: u32,
+    digest: PieceDigest,
+    /// The next block that the v1 hash waits for.
+    next: u32,
+    /// Blocks that are on disk, or are padding.
+    settled: Vec<Settled>,
+    /// Blocks that are neither.
+    left: u32,
+    /// [`Store::losses`] when the attempt began.
+    losses: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settled {
+    No,
+    Written,
+    Padding,
+}
+
+/// How an attempt ended.
+enum Outcome {
+    /// It goes on.
+    Open(Progress),
+    /// All hashes match, all bytes are written.
+    True,
+    /// A hash does not match.
+    False(Verdict),
+}
+
+impl PieceWork {
+    pub(super) fn new(piece: PieceIndex, blocks: u32) -> Self {
+        Self { piece, blocks, live: AtomicU32::new(0), state: Mutex::default() }
+    }
+
+    pub(super) fn piece(&self) -> PieceIndex {
+        self.piece
+    }
+
+    /// Opens a new attempt.
+    pub(super) fn begin(&self, bench: &Bench) -> u32 {
+        let mut state = self.lock();
+        state.attempts += 1;
+        if self.live.swap(state.attempts, Ordering::AcqRel) == 0 {
+            bench.pending.fetch_add(1, Ordering::AcqRel);
+        }
+        state.attempts
+    }
+
+    pub(super) fn is_live(&self, attempt: u32) -> bool {
+        self.live.load(Ordering::Acquire) == attempt
+    }
+
+    /// Ends the open attempt without a verdict.
+    pub(super) fn cancel(&self, bench: &Bench) {
+        if self.live.swap(0, Ordering::AcqRel) != 0 {
+            bench.pending.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Queues a run; true when a job has to be started for it.
+    pub(super) fn enqueue(&self, run: Run) -> bool {
+        let mut state = self.lock();
+        state.inbox.push_back(run);
+        !std::mem::replace(&mut state.busy, true)
+    }
+
+    /// Works on what is queued until nothing is: the job of a worker.
+    pub(super) fn drain(&self, bench: &Bench) {
+        loop {
+            let mut state = self.lock();
+            let Some(run) = state.inbox.pop_front() else {
+                state.busy = false;
+                return;
+            };
+            let progress = state.progress.take();
+            drop(state);
+            let attempt = run.attempt;
+            if !self.is_live(attempt) {
+                continue;
+            }
+            let open = progress.filter(|progress| progress.attempt == attempt);
+            match self.work_on(bench, open, &run) {
+                Ok(Outcome::Open(progress)) => self.lock().progress = Some(progress),
+                result => {
+                    // Its buffers are free before anybody acts on the verdict.
+                    drop(run);
+                    self.decide(bench, attempt, result);
+                }
+            }
+        }
+    }
+
+    /// Tells the verdict, unless the attempt was cancelled meanwhile.
+    fn decide(&self, bench: &Bench, attempt: u32, result: Result<Outcome, StorageError>) {
+        if self.live.compare_exchange(attempt, 0, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            return;
+        }
+        let piece = self.piece;
+        let event = match result {
+            Ok(Outcome::Open(_)) => return,
+            Ok(Outcome::True) => {
+                bench.truth.drop_leaves(piece);
+                bench.store.complete(piece);
+                IntakeEvent::Verified(piece)
+            }
+            Ok(Outcome::False(verdict)) => {
+                let layout = bench.store.layout();
+                let bad = match verdict {
+                    Verdict::False(Some(leaves)) => {
+                        bad_blocks(&bench.truth, piece, &leaves, |index| layout.block(piece, index))
+                    }
+                    _ => Vec::new(),
+                };
+                IntakeEvent::Corrupt { piece, bad }
+            }
+            Err(error) => IntakeEvent::Failed { piece, error },
+        };
+        // Nobody listens any more when the transfer was removed.
+        let _ = bench.events.blocking_send(event);
+        bench.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Hashes and writes a run. A piece whose last run this is gets its verdict before the run is written, so a bad piece
+    /// of one run never touches the disk.
+    fn work_on(&self, bench: &Bench, open: Option<Progress>, run: &Run) -> Result<Outcome, StorageError> {
+        let store = &*bench.store;
+        let mut progress = match open {
+            Some(progress) => progress,
+            None => self.start(bench, run.attempt)?,
+        };
+        for (index, data) in &run.blocks {
+            self.catch_up(store, &mut progress)?;
+            if progress.next == *index {
+                progress.digest.update_v1(data);
+                progress.next += 1;
+            }
+            progress.digest.update_v2(*index, data);
+        }
+        self.catch_up(store, &mut progress)?;
+        progress.left = progress.left.saturating_sub(run.blocks.len() as u32);
+        if progress.left > 0 {
+            self.write(store, run)?;
+            for (index, _) in &run.blocks {
+                if let Some(settled) = progress.settled.get_mut(*index as usize) {
+                    *settled = Settled::Written;
+                }
+            }
+            return Ok(Outcome::Open(progress));
+        }
+        if let verdict @ Verdict::False(_) = progress.digest.finish() {
+            return Ok(Outcome::False(verdict));
+        }
+        self.write(store, run)?;
+        let was_whole = progress.settled.iter().all(|settled| *settled != Settled::Written);
+        if !was_whole && store.losses() != progress.losses {
+            self.verify_on_disk(bench)?;
+        }
+        Ok(Outcome::True)
+    }
+
+    fn start(&self, bench: &Bench, attempt: u32) -> Result<Progress, StorageError> {
+        let layout = bench.store.layout();
+        let digest = PieceDigest::new(&bench.truth, self.piece)
+            .ok_or_else(|| self.error(&bench.store, io::Error::other("no hash is known for the piece")))?;
+        let settled = |index| match layout.is_padding(layout.block(self.piece, index)) {
+            true => Settled::Padding,
+            false => Settled::No,
+        };
+        let settled: Vec<Settled> = (0..self.blocks).map(settled).collect();
+        let left = settled.iter().filter(|settled| **settled == Settled::No).count() as u32;
+        // Without a v1 hash nothing waits for its turn.
+        let next = if digest.needs_order() { 0 } else { self.blocks };
+        Ok(Progress { attempt, digest, next, settled, left, losses: bench.store.losses() })
+    }
+
+    /// Takes the v1 hash over padding, and over blocks that came too early and were written: those are read back.
+    fn catch_up(&self, store: &Store, progress: &mut Progress) -> Result<(), StorageError> {
+        while let Some(settled) = progress.settled.get(progress.next as usize) {
+            let block = store.layout().block(self.piece, progress.next);
+            match settled {
+                Settled::No => break,
+                Settled::Padding => progress.digest.update_v1_zeros(block.length),
+                Settled::Written => {
+                    let mut bytes = [0; BLOCK_LENGTH as usize];
+                    let bytes = &mut bytes[..block.length as usize];
+                    if !store.read_unverified(block, bytes)? {
+                        return Err(self.error(store, io::ErrorKind::NotFound.into()));
+                    }
+                    progress.digest.update_v1(bytes);
+                }
+            }
+            progress.next += 1;
+        }
+        Ok(())
+    }
+
+    fn write(&self, store: &Store, run: &Run) -> Result<(), StorageError> {
+        run.blocks
+            .chunk_by(|before, after| before.0 + 1 == after.0)
+            .try_for_each(|run| store.write(self.piece, run))
+    }
+
+    /// Some file changed or vanished since the first run was written: believes only what is on disk now.
+    fn verify_on_disk(&self, bench: &Bench) -> Result<(), StorageError> {
+        match digest_on_disk(&bench.store, &bench.truth, self.piece)? {
+            Some(Verdict::True) => Ok(()),
+            _ => Err(self.error(
+                &bench.store,
+                io::Error::new(io::ErrorKind::NotFound, "the file was removed or changed meanwhile"),
+            )),
+        }
+    }
+
+    fn error(&self, store: &Store, source: io::Error) -> StorageError {
+        let entry = store.layout().piece_spans(self.piece).next().map_or(0, |span| span.entry);
+        StorageError::new("verify", &store.path_of(entry), source)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,455 @@
+use super::*;
+use crate::testing::{BLOCK, Content, TinyDisk, bytes, file, pad, path};
+use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, StorageErrorKind};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+const PIECE: u32 = 2 * BLOCK_LENGTH;
+
+/// Three files over six pieces; the second piece holds the end of `a`, the third file is in a folder.
+fn three_files() -> Content {
+    let entries = vec![file("a", 3 * BLOCK + 5), file("b", 100), pad(BLOCK - 105), file("c/d", 7 * BLOCK)];
+    Content::new(entries, PIECE, Alignment::Stream)
+}
+
+fn write_piece(content: &Content, store: &Store, piece: PieceIndex) -> Result<(), StorageError> {
+    let pool = BlockPool::new(64);
+    let blocks: Vec<_> = (0..content.layout.block_count(piece))
+        .map(|index| (index, content.buf(&pool, content.layout.block(piece, index))))
+        .collect();
+    store.write(piece, &blocks)?;
+    store.complete(piece);
+    Ok(())
+}
+
+fn write_all(content: &Content, store: &Store) -> Result<(), StorageError> {
+    (0..content.layout.piece_count()).try_for_each(|piece| write_piece(content, store, piece))
+}
+
+fn read(store: &Store, block: Block) -> Result<Vec<u8>, ReadError> {
+    let mut into = vec![0xee; block.length as usize];
+    store.read(block, &mut into).map(|()| into)
+}
+
+fn read_pieces(content: &Content, store: &Store) -> Vec<bool> {
+    let same = |piece| {
+        read(store, content.piece(piece)).is_ok_and(|found| found == content.bytes_of(content.piece(piece)))
+    };
+    (0..content.layout.piece_count()).map(same).collect()
+}
+
+mod reading {
+    use super::*;
+
+    #[test]
+    fn blocks_run_over_files_and_padding() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.shared(dir.path());
+        assert!(read_pieces(&content, &store).iter().all(|&same| same));
+        let block = Block { piece: 1, begin: BLOCK_LENGTH - 3, length: 300 };
+        assert_eq!(read(&store, block).unwrap(), content.bytes_of(block));
+        assert!(store.is_resident(content.piece(1), 1 << 20));
+    }
+
+    #[test]
+    fn what_is_not_verified_or_not_there_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.shared(dir.path());
+        store.set_verified(1, false);
+        assert!(matches!(read(&store, content.piece(1)), Err(ReadError::NotVerified(1))));
+        assert!(matches!(store.sending(content.piece(1)), Err(ReadError::NotVerified(1))));
+        for (piece, begin, length) in [(99, 0, 1), (0, PIECE - 1, 2), (0, 0, 0), (0, u32::MAX, 2)] {
+            let block = Block { piece, begin, length };
+            assert!(matches!(read(&store, block), Err(ReadError::OutOfBounds(_))), "{block:?}");
+        }
+        assert_eq!(
+            store.verified_bytes(),
+            content.layout.content_length() - content.layout.piece_file_bytes(1)
+        );
+    }
+
+    #[test]
+    fn a_file_open_for_others_survives_a_pool_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        content.write_to(dir.path());
+        let place = Place::InPlace(dir.path().to_owned());
+        let full = PieceSet::full(content.layout.piece_count());
+        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(1), full, vec![]);
+        let mut early = store.sending(content.piece(0)).unwrap();
+        assert!(read_pieces(&content, &store).iter().all(|&same| same));
+        let mut into = vec![0; PIECE as usize];
+        assert_eq!(early.copy(&mut into).unwrap(), PIECE as usize);
+        assert_eq!(into, content.bytes_of(content.piece(0)));
+    }
+
+    #[test]
+    fn a_single_file_is_its_own_path_even_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(BLOCK + 1, PIECE);
+        content.write_to(dir.path());
+        symlink("file", dir.path().join("link")).unwrap();
+        for name in ["file", "link"] {
+            let place = Place::InPlace(dir.path().join(name));
+            let full = PieceSet::full(1);
+            let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), full, vec![]);
+            assert_eq!(read(&store, content.piece(0)).unwrap(), content.files[0]);
+            assert_eq!(store.path_of(0), dir.path().join(name));
+        }
+        // A folder with one file in it is the same content to the layout, and another to the disk.
+        let store = content.shared(dir.path());
+        assert_eq!(read(&store, content.piece(0)).unwrap(), content.files[0]);
+        assert_eq!(store.path_of(0), dir.path().join("file"));
+    }
+}
+
+mod sending {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_slow_socket_gets_every_byte_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = vec![file("a", 100_000), pad(50_000), file("b", 300_000)];
+        let content = Content::new(entries, 1 << 19, Alignment::Stream);
+        let store = content.shared(dir.path());
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut sending = store.sending(content.piece(0)).unwrap();
+        let mut received = Vec::new();
+        let mut waits = 0;
+        while sending.remaining() > 0 {
+            match sending.send(&ours, false) {
+                Ok(sent) => assert!(sent > 0),
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    waits += 1;
+                    let mut some = [0; 30_000];
+                    let read = theirs.read(&mut some).unwrap();
+                    received.extend_from_slice(&some[..read]);
+                }
+            }
+        }
+        assert!(waits > 0, "the socket was never full");
+        assert_eq!(sending.send(&ours, false).unwrap(), 0);
+        drop(ours);
+        theirs.read_to_end(&mut received).unwrap();
+        assert!(received == content.bytes_of(content.piece(0)));
+    }
+
+    #[test]
+    fn a_copy_in_small_steps_is_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.shared(dir.path());
+        let mut sending = store.sending(content.piece(1)).unwrap();
+        let mut copied = Vec::new();
+        while sending.remaining() > 0 {
+            let mut some = [0; 1000];
+            let filled = sending.copy(&mut some).unwrap();
+            copied.extend_from_slice(&some[..filled]);
+        }
+        assert_eq!(copied, content.bytes_of(content.piece(1)));
+        assert_eq!(sending.copy(&mut [0; 4]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_file_that_shrinks_meanwhile_ends_early() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(2 * BLOCK, PIECE);
+        let store = content.shared(dir.path());
+        let mut sending = store.sending(content.piece(0)).unwrap();
+        std::fs::File::options().write(true).open(dir.path().join("file")).unwrap().set_len(BLOCK).unwrap();
+        let mut into = vec![0; PIECE as usize];
+        assert_eq!(sending.copy(&mut into).unwrap(), BLOCK as usize);
+        assert_eq!(sending.copy(&mut into).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
+
+mod changes {
+    use super::*;
+
+    /// Changes the file `a` of shared content, and checks that it is noticed and that the rest is still served.
+    fn check_noticed(files: usize, change: impl FnOnce(&Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        content.write_to(dir.path());
+        let place = Place::InPlace(dir.path().to_owned());
+        let full = PieceSet::full(content.layout.piece_count());
+        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(files), full, vec![]);
+        assert_eq!(store.stamps().iter().flatten().count(), 3);
+        assert!(read_pieces(&content, &store).iter().all(|&same| same));
+        change(&dir.path().join("a"));
+        assert!(
+            matches!(read(&store, content.piece(0)), Err(ReadError::Changed { path }) if path.ends_with("a"))
+        );
+        assert_eq!(store.changed(), [0]);
+        let kept: Vec<_> = store.verified().iter().collect();
+        assert_eq!(kept, [2, 3, 4, 5], "pieces 0 and 1 hold bytes of the changed file");
+        assert_eq!(read_pieces(&content, &store), [false, false, true, true, true, true]);
+        assert!(store.stamps()[0].is_none());
+    }
+
+    #[test]
+    fn an_edited_file_is_no_longer_served() {
+        check_noticed(8, |path| std::fs::write(path, bytes(3 * BLOCK + 5, 77)).unwrap());
+    }
+
+    #[test]
+    fn a_truncated_file_is_no_longer_served() {
+        check_noticed(8, |path| {
+            std::fs::File::options().write(true).open(path).unwrap().set_len(BLOCK).unwrap()
+        });
+    }
+
+    #[test]
+    fn another_file_of_the_same_name_and_time_is_not_served() {
+        check_noticed(1, |path| {
+            let modified = std::fs::metadata(path).unwrap().modified().unwrap();
+            let other = path.with_extension("new");
+            std::fs::write(&other, bytes(3 * BLOCK + 5, 77)).unwrap();
+            std::fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
+            std::fs::rename(other, path).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_removed_file_is_no_longer_served() {
+        check_noticed(1, |path| std::fs::remove_file(path).unwrap());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        content.write_to(dir.path());
+        std::fs::rename(dir.path().join("a"), dir.path().join("x")).unwrap();
+        symlink("x", dir.path().join("a")).unwrap();
+        let place = Place::InPlace(dir.path().to_owned());
+        let full = PieceSet::full(content.layout.piece_count());
+        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), full, vec![]);
+        let error = read(&store, content.piece(0)).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+    }
+
+    #[test]
+    fn a_vanished_folder_loses_nothing_and_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let folder = dir.path().join("share");
+        content.write_to(&folder);
+        let place = Place::InPlace(folder.clone());
+        let full = PieceSet::full(content.layout.piece_count());
+        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(1), full, vec![]);
+        std::fs::rename(&folder, dir.path().join("away")).unwrap();
+        match read(&store, content.piece(0)) {
+            Err(ReadError::Storage(error)) => assert_eq!(error.kind(), StorageErrorKind::Vanished),
+            other => panic!("{other:?}"),
+        }
+        assert!(store.verified().is_full());
+        std::fs::rename(dir.path().join("away"), &folder).unwrap();
+        assert!(read_pieces(&content, &store).iter().all(|&same| same));
+    }
+
+    #[test]
+    fn all_files_are_checked_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.shared(dir.path());
+        assert_eq!(store.check_stamps(), [0_usize; 0]);
+        std::fs::remove_file(dir.path().join("b")).unwrap();
+        std::fs::write(dir.path().join("c/d"), "short").unwrap();
+        assert_eq!(store.check_stamps(), [1, 3]);
+        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0]);
+        assert_eq!(store.changed(), [1, 3]);
+    }
+}
+
+mod writing {
+    use super::*;
+
+    #[test]
+    fn files_appear_with_their_folders_and_modes() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Entry { kind: EntryKind::File { executable: true }, ..file("bin/run", 10) };
+        let link = Entry { kind: EntryKind::Symlink { target: path("bin/run") }, ..file("x/y/link", 0) };
+        let entries = vec![run, file("empty", 0), link, file("deep/er/file", 3 * BLOCK)];
+        let content = Content::new(entries, PIECE, Alignment::Stream);
+        let root = Some(path("root"));
+        let place =
+            Place::Download { folder: dir.path().to_owned(), root, preallocation: Preallocation::Sparse };
+        let store = content.download_to(place);
+        write_all(&content, &store).unwrap();
+        store.finish().unwrap();
+        store.finish().unwrap();
+        store.sync().unwrap();
+        let root = dir.path().join("root");
+        content.assert_at(&root);
+        assert_eq!(std::fs::read(root.join("x/y/link")).unwrap(), content.files[0]);
+        assert_eq!(std::fs::metadata(root.join("bin/run")).unwrap().permissions().mode() & 0o111, 0o111);
+        assert_eq!(std::fs::metadata(root.join("deep/er/file")).unwrap().permissions().mode() & 0o111, 0);
+        assert!(store.verified().is_full());
+        assert!(read_pieces(&content, &store).iter().all(|&same| same));
+    }
+
+    #[test]
+    fn own_writes_are_no_change_and_a_complete_file_has_a_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.download(dir.path());
+        write_piece(&content, &store, 0).unwrap();
+        assert_eq!(read(&store, content.piece(0)).unwrap(), content.bytes_of(content.piece(0)));
+        assert!(store.stamps().iter().all(Option::is_none), "nothing is complete");
+        write_piece(&content, &store, 1).unwrap();
+        assert_eq!(read(&store, content.piece(0)).unwrap(), content.bytes_of(content.piece(0)));
+        let stamps = store.stamps();
+        assert_eq!(stamps.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false, false]);
+        let found = std::fs::metadata(dir.path().join("a")).unwrap();
+        assert_eq!(stamps[0].map(|stamp| (stamp.inode, stamp.length)), Some((found.ino(), found.len())));
+        std::fs::write(dir.path().join("a"), bytes(3 * BLOCK + 5, 77)).unwrap();
+        assert!(matches!(read(&store, content.piece(0)), Err(ReadError::Changed { .. })));
+        // Fetched again, it is served again.
+        write_piece(&content, &store, 0).unwrap();
+        write_piece(&content, &store, 1).unwrap();
+        assert_eq!(read(&store, content.piece(0)).unwrap(), content.bytes_of(content.piece(0)));
+        assert!(store.changed().is_empty());
+    }
+
+    #[test]
+    fn a_longer_file_that_was_there_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(BLOCK, PIECE);
+        std::fs::write(dir.path().join("file"), bytes(5 * BLOCK, 9)).unwrap();
+        let store = content.download(dir.path());
+        write_all(&content, &store).unwrap();
+        content.assert_at(dir.path());
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_planted_link() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("victim"), "precious").unwrap();
+        for plant in ["a", "c"] {
+            let dir = tempfile::tempdir().unwrap();
+            let content = three_files();
+            let target = if plant == "a" { outside.path().join("victim") } else { outside.path().to_owned() };
+            symlink(target, dir.path().join(plant)).unwrap();
+            let store = content.download(dir.path());
+            let error = write_all(&content, &store).unwrap_err();
+            assert!(error.to_string().contains("symbolic link"), "{error}");
+            assert_eq!(std::fs::read(outside.path().join("victim")).unwrap(), b"precious");
+            assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_dangling_planted_link_creates_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let content = Content::single(10, PIECE);
+        symlink(outside.path().join("new"), dir.path().join("file")).unwrap();
+        assert!(write_all(&content, &content.download(dir.path())).is_err());
+        assert!(!outside.path().join("new").exists());
+    }
+
+    #[test]
+    fn space_is_taken_up_front_if_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(64 * BLOCK, PIECE);
+        for (preallocation, full) in [(Preallocation::Sparse, false), (Preallocation::Full, true)] {
+            let place = Place::Download { folder: dir.path().to_owned(), root: None, preallocation };
+            let store = content.download_to(place);
+            write_piece(&content, &store, 0).unwrap();
+            let found = std::fs::metadata(dir.path().join("file")).unwrap();
+            assert_eq!((found.len() == 64 * BLOCK, found.blocks() * 512 >= 64 * BLOCK), (full, full));
+            std::fs::remove_file(dir.path().join("file")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_removed_under_our_hands_takes_its_pieces_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(6 * BLOCK, PIECE);
+        let store = content.download(dir.path());
+        write_piece(&content, &store, 0).unwrap();
+        std::fs::remove_file(dir.path().join("file")).unwrap();
+        write_piece(&content, &store, 1).unwrap();
+        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [1]);
+        write_piece(&content, &store, 0).unwrap();
+        write_piece(&content, &store, 2).unwrap();
+        content.assert_at(dir.path());
+    }
+
+    #[test]
+    fn a_vanished_download_folder_is_told_and_met_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("downloads");
+        std::fs::create_dir(&folder).unwrap();
+        let content = three_files();
+        let store = content.download(&folder);
+        write_piece(&content, &store, 0).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let error = write_piece(&content, &store, 5).unwrap_err();
+        assert_eq!((error.kind(), error.path.as_path()), (StorageErrorKind::Vanished, folder.as_path()));
+        std::fs::create_dir(&folder).unwrap();
+        write_all(&content, &store).unwrap();
+        content.assert_at(&folder);
+    }
+
+    #[test]
+    fn a_read_only_disk_is_told() {
+        let Some(disk) = TinyDisk::new("size=1m") else { return };
+        disk.remount("ro");
+        let content = Content::single(BLOCK, PIECE);
+        let error = write_all(&content, &content.download(&disk.path())).unwrap_err();
+        assert_eq!(error.kind(), StorageErrorKind::NotPermitted, "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_writing_goes_on_when_there_is_space() {
+        for preallocation in [Preallocation::Sparse, Preallocation::Full] {
+            let Some(disk) = TinyDisk::new("size=256k") else { return };
+            let content = Content::single(32 * BLOCK, PIECE);
+            let place = Place::Download { folder: disk.path(), root: None, preallocation };
+            let store = content.download_to(place);
+            let error = write_all(&content, &store).unwrap_err();
+            assert_eq!(error.kind(), StorageErrorKind::NoSpace, "{error}");
+            disk.remount("size=4m");
+            write_all(&content, &store).unwrap();
+            content.assert_at(&disk.path());
+        }
+    }
+
+    #[test]
+    fn shared_files_are_never_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.shared(dir.path());
+        let error = write_piece(&content, &store, 0).unwrap_err();
+        assert_eq!(error.kind(), StorageErrorKind::NotPermitted);
+    }
+
+    #[test]
+    fn a_quota_bounds_what_downloads_take_and_gets_it_back() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let content = Content::single(6 * BLOCK, PIECE);
+        let quota = Quota::new(8 * BLOCK);
+        let first = content.download(dirs[0].path()).with_quota(quota.clone());
+        write_all(&content, &first).unwrap();
+        write_all(&content, &first).unwrap();
+        assert_eq!(quota.usage().0, 6 * BLOCK, "a piece is charged once");
+        let second = content.download(dirs[1].path()).with_quota(quota.clone());
+        write_piece(&content, &second, 0).unwrap();
+        let error = write_piece(&content, &second, 1).unwrap_err();
+        assert_eq!(error.kind(), StorageErrorKind::NoSpace);
+        assert!(error.to_string().contains("quota"), "{error}");
+        drop(first);
+        write_all(&content, &second).unwrap();
+        drop(second);
+        assert_eq!(quota.usage().0, 0);
+    }
+}
