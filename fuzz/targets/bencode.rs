@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peerage_bittorrent::bencode::{Item, Keys, Kind, Value, decode, decode_prefix};
+use peerage_bittorrent::bencode::{Cursor, Dict, Item, Keys, Kind, Step, Value, decode, decode_prefix};
 
 fuzz_target!(|bytes: &[u8]| {
     let strict = decode(bytes, Keys::Sorted);
@@ -14,6 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok((value, end)) = prefix {
         assert_eq!(value.raw(), &bytes[..end]);
         assert_eq!(rebuilt(value).encode().len(), end);
+        if let Some(dict) = value.as_dict() {
+            assert_eq!(keys_by_cursor(dict.cursor()), keys_by_view(dict));
+        }
     }
     assert!(strict.is_err() || prefix.is_ok());
 });
@@ -30,4 +33,22 @@ fn rebuilt(value: Value<'_>) -> Item {
             Item::dict(dict.map(|(key, value)| (key.to_vec(), rebuilt(value))))
         }
     }
+}
+
+/// All keys of a tree of dictionaries, in the order of the bytes.
+fn keys_by_view<'a>(dict: Dict<'a>) -> Vec<&'a [u8]> {
+    let below = |value: Value<'a>| value.as_dict().map(keys_by_view).unwrap_or_default();
+    dict.flat_map(|(key, value)| std::iter::once(key).chain(below(value))).collect()
+}
+
+/// The same in one pass.
+fn keys_by_cursor(mut cursor: Cursor<'_>) -> Vec<&[u8]> {
+    let mut keys = Vec::new();
+    while let Some(step) = cursor.step() {
+        if let Step::Key(key) = step {
+            keys.push(key);
+            let _ = cursor.enter();
+        }
+    }
+    keys
 }

@@ -136,6 +136,8 @@ impl Door {
         tasks: TaskTracker,
         cancel: CancellationToken,
     ) -> Result<Self, DoorError> {
+        // Another door of this process may have done so: either way there is a provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut listeners = Vec::new();
         for address in &config.listen {
             listeners.push(listen(*address, config.listen_elsewhere)?);
@@ -161,7 +163,7 @@ impl Door {
             None => None,
         };
         let lan = port.filter(|_| config.lan).and_then(|port| {
-            let config = LanConfig { port, loopback: true };
+            let config = LanConfig { port, interfaces: interfaces_of(&listening) };
             Lan::start(config, rules.clone(), discoveries.clone(), cancel.clone())
                 .inspect_err(|error| warn!(%error, "local discovery is off"))
                 .ok()
@@ -221,7 +223,8 @@ impl Door {
 
     /// Looks for the metadata of a torrent until it is there: dials what becomes known.
     pub fn seek(&self, torrent: &Arc<Torrent>) {
-        self.0.tasks.spawn(self.0.clone().seek(torrent.clone()));
+        let inbox = torrent.seek();
+        self.0.tasks.spawn(self.0.clone().seek(torrent.clone(), inbox));
     }
 
     /// Announces a torrent wherever peers may find it: trackers, and for public ones the DHT and the local network.
@@ -436,8 +439,11 @@ impl DoorInner {
     }
 
     /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.
-    async fn seek(self: Arc<Self>, torrent: Arc<Torrent>) {
-        let mut inbox = torrent.seek();
+    async fn seek(
+        self: Arc<Self>,
+        torrent: Arc<Torrent>,
+        mut inbox: mpsc::Receiver<(Vec<SocketAddr>, Found)>,
+    ) {
         let mut known: Vec<(SocketAddr, Found)> = Vec::new();
         let mut waiting: Vec<SocketAddr> = Vec::new();
         let mut dials = JoinSet::new();
@@ -592,6 +598,14 @@ fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
         }
     }
     own
+}
+
+/// The names of the interfaces that we listen on, if the user chose any.
+fn interfaces_of(listening: &[SocketAddr]) -> Option<Vec<String>> {
+    let chosen = specific_addresses(listening);
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let names = interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
+    (!chosen.is_empty()).then(|| names.collect())
 }
 
 /// The addresses that the user chose to be seen under, at most one a family.

@@ -28,6 +28,9 @@ fn fixtures_read_as_libtorrent_reads_them() {
         let expected = std::fs::read_to_string(path.with_extension("txt")).unwrap();
         assert_eq!(view(&torrent), expected, "{}", path.display());
         assert!(torrent.truth().unwrap().missing_layers().is_empty());
+        let info = &torrent.info;
+        assert_eq!(info.v1_hashes().is_some(), info.hashes.v1.is_some());
+        assert_eq!(info.v1_hashes(), Info::parse(info.raw.clone()).unwrap().v1_hashes());
     }
 }
 

@@ -1,13 +1,25 @@
 //! Hashing what is already on disk against the truth.
 
+use std::collections::BTreeMap;
+use std::slice::Chunks;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::digest::{PieceDigest, Verdict};
-use crate::{BLOCK_LENGTH, Block, PieceIndex, PieceSet, StorageError, Store, Truth, hashing::Progress};
+use crate::workers::{on_threads, thread_count};
+use crate::{
+    BLOCK_LENGTH, Block, FileStamp, PieceIndex, PieceSet, StorageError, Store, Truth, hashing::Progress,
+};
 
 /// Bytes read at a time; several blocks, and far less than a core's cache.
 const CHUNK: u32 = 16 * BLOCK_LENGTH;
+/// Bytes that a thread takes on at a time, if pieces are shorter than that.
+const UNIT: u32 = 1 << 20;
 
 /// Hashes `pieces` of the store on `threads` threads (0: one a core), sets and clears the store's verified set, refreshes its
 /// stamps, and returns the pieces that are true. A missing or short file is not an error: its pieces are simply not there.
+///
+/// When `progress` says to stop, pieces not hashed yet keep their standing.
 pub fn recheck(
     store: &Store,
     truth: &Truth,
@@ -15,8 +27,75 @@ pub fn recheck(
     threads: usize,
     progress: Progress<'_>,
 ) -> PieceSet {
-    let _ = (store, truth, pieces, threads, progress);
-    todo!()
+    // What is open may have been replaced under its name.
+    store.close();
+    let layout = store.layout();
+    let before = states(store, pieces);
+    let queue: Vec<PieceIndex> = pieces.iter().filter(|&piece| piece < layout.piece_count()).collect();
+    let pieces_per_unit = (UNIT / layout.piece_length()).max(1) as usize;
+    let units: Mutex<Chunks<'_, PieceIndex>> = Mutex::new(queue.chunks(pieces_per_unit));
+    let found =
+        Mutex::new(Found { hashed: PieceSet::empty(pieces.len()), proven: PieceSet::empty(pieces.len()) });
+    let (done, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
+
+    on_threads(thread_count(threads).min(queue.len().div_ceil(pieces_per_unit)), || {
+        let mut buffer = vec![0; CHUNK as usize];
+        while !stopped.load(Ordering::Relaxed)
+            && let Some(unit) = lock(&units).next()
+        {
+            let is_proven = |&piece: &PieceIndex| {
+                // A piece that cannot be read is not there.
+                let verdict = digest_into(store, truth, piece, &mut buffer);
+                (piece, matches!(verdict, Ok(Some(Verdict::True))))
+            };
+            let verdicts: Vec<(PieceIndex, bool)> = unit.iter().map(is_proven).collect();
+            let mut found = lock(&found);
+            for &(piece, is_proven) in &verdicts {
+                found.hashed.insert(piece);
+                if is_proven {
+                    found.proven.insert(piece);
+                }
+            }
+            drop(found);
+            let bytes = unit.iter().map(|&piece| layout.piece_file_bytes(piece)).sum();
+            if !progress(done.fetch_add(bytes, Ordering::Relaxed) + bytes) {
+                stopped.store(true, Ordering::Relaxed);
+            }
+        }
+    });
+
+    let Found { hashed, mut proven } = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let after = states(store, pieces);
+    for (&entry, state) in &after {
+        // What changed while it was read is proven in no state it was in.
+        if before.get(&entry) != Some(state) {
+            layout.pieces_of(entry).for_each(|piece| {
+                proven.remove(piece);
+            });
+        }
+    }
+    store.restate(&hashed, &proven, &after);
+    proven
+}
+
+/// What a recheck found so far.
+struct Found {
+    hashed: PieceSet,
+    proven: PieceSet,
+}
+
+/// The present stamps of the files that hold bytes of these pieces; `None` for those that are not there.
+fn states(store: &Store, pieces: &PieceSet) -> BTreeMap<usize, Option<FileStamp>> {
+    let layout = store.layout();
+    let is_meant =
+        |entry: &usize| store.is_file(*entry) && layout.pieces_of(*entry).any(|piece| pieces.contains(piece));
+    let stamp =
+        |entry| store.state_of(entry).ok().flatten().filter(|state| state.is_file).map(|state| state.stamp);
+    (0..layout.entries().len()).filter(is_meant).map(|entry| (entry, stamp(entry))).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hashes one piece as it is on disk; `None` when bytes are missing or no hash is known.
@@ -50,4 +129,108 @@ fn digest_into(
         }
     }
     Ok(Some(digest.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{BLOCK, Content, Hashes, bytes, file};
+    use crate::{Alignment, ReadError};
+    use std::sync::Arc;
+
+    const PIECE: u32 = 2 * BLOCK_LENGTH;
+    const GO_ON: Progress<'_> = &|_| true;
+
+    fn content() -> Content {
+        let entries = vec![file("a", 5 * BLOCK + 3), file("b", 10), file("c", 4 * BLOCK)];
+        Content::new(entries, PIECE, Alignment::PerFile)
+    }
+
+    fn read(store: &Store, content: &Content, piece: PieceIndex) -> Result<(), ReadError> {
+        let block = content.piece(piece);
+        let mut into = vec![0; block.length as usize];
+        store.read(block, &mut into)?;
+        assert_eq!(into, content.bytes_of(block));
+        Ok(())
+    }
+
+    #[test]
+    fn an_old_download_is_believed_as_far_as_it_is_true() {
+        for threads in [1, 3] {
+            let dir = tempfile::tempdir().unwrap();
+            let content = content();
+            content.write_to(dir.path());
+            let mut damaged = content.files[0].clone();
+            damaged[2 * BLOCK as usize] ^= 1;
+            std::fs::write(dir.path().join("a"), damaged).unwrap();
+            std::fs::write(dir.path().join("c"), &content.files[2][..3 * BLOCK as usize]).unwrap();
+            let store = content.download(dir.path());
+            let all = PieceSet::full(content.layout.piece_count());
+            let proven = recheck(&store, &content.truth(Hashes::V2), &all, threads, GO_ON);
+            assert_eq!(proven.iter().collect::<Vec<_>>(), [0, 2, 3, 4]);
+            assert_eq!(store.verified(), proven);
+            let stamped: Vec<_> = store.stamps().iter().map(Option::is_some).collect();
+            assert_eq!(stamped, [false, true, false], "only what is complete is settled");
+        }
+    }
+
+    #[test]
+    fn a_share_is_served_again_after_its_change_was_undone() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = content();
+        let store = content.shared(dir.path());
+        let truth = content.truth(Hashes::Both);
+        let all = PieceSet::full(content.layout.piece_count());
+        std::fs::write(dir.path().join("a"), bytes(5 * BLOCK + 3, 99)).unwrap();
+        assert_eq!(store.check_stamps(), [0]);
+        recheck(&store, &truth, &all, 2, GO_ON);
+        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [3, 4, 5]);
+        std::fs::write(dir.path().join("a"), &content.files[0]).unwrap();
+        recheck(&store, &truth, &all, 2, GO_ON);
+        assert!(store.verified().is_full() && store.changed().is_empty());
+        read(&store, &content, 0).unwrap();
+    }
+
+    #[test]
+    fn a_recheck_of_some_pieces_does_not_vouch_for_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = content();
+        let store = content.shared(dir.path());
+        // The second piece of `a` is no longer what it was, and only the first is hashed.
+        let mut damaged = content.files[0].clone();
+        damaged[2 * BLOCK as usize] ^= 1;
+        std::fs::write(dir.path().join("a"), damaged).unwrap();
+        let mut first = PieceSet::empty(content.layout.piece_count());
+        first.insert(0);
+        let proven = recheck(&store, &content.truth(Hashes::V1), &first, 1, GO_ON);
+        assert_eq!(proven.iter().collect::<Vec<_>>(), [0]);
+        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0, 3, 4, 5]);
+        read(&store, &content, 0).unwrap();
+        assert!(matches!(read(&store, &content, 1), Err(ReadError::NotVerified(1))));
+    }
+
+    #[test]
+    fn stopping_leaves_the_rest_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(4 << 20, 1 << 20);
+        let store = content.shared(dir.path());
+        let all = PieceSet::full(4);
+        let proven = recheck(&store, &content.truth(Hashes::V1), &all, 1, &|_| false);
+        assert_eq!(proven.count(), 1);
+        assert!(store.verified().is_full());
+    }
+
+    #[test]
+    fn progress_counts_bytes_of_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = content();
+        let store = Arc::new(content.shared(dir.path()));
+        let last = AtomicU64::new(0);
+        let all = PieceSet::full(content.layout.piece_count());
+        recheck(&store, &content.truth(Hashes::V1), &all, 1, &|done| {
+            last.store(done, Ordering::Relaxed);
+            true
+        });
+        assert_eq!(last.into_inner(), content.layout.content_length());
+    }
 }

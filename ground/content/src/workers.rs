@@ -89,6 +89,21 @@ pub(crate) fn thread_count(asked: usize) -> usize {
     }
 }
 
+/// Runs `work` on `threads` threads at once, this one among them, until all have returned.
+pub(crate) fn on_threads(threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // The others take over what a thread that does not start would have done.
+            let started =
+                std::thread::Builder::new().name("content-hash".to_owned()).spawn_scoped(scope, &work);
+            if let Err(error) = started {
+                tracing::warn!(%error, "fewer hashing threads than asked for");
+            }
+        }
+        work();
+    });
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)

@@ -15,31 +15,30 @@ pub enum Keys {
     AnyOrder,
 }
 
-/// An open container.
-struct Open<'a> {
-    /// Where its first element begins.
-    start: usize,
-    /// `None` for a list.
-    dict: Option<OpenDict<'a>>,
-}
-
+/// A dictionary that is not closed yet.
 #[derive(Default)]
 struct OpenDict<'a> {
     /// The key in front of this place.
     last: Option<&'a [u8]>,
     /// Whether that key waits for its value.
     waiting: bool,
+    /// Where its keys begin in the list of keys.
+    first_key: usize,
     /// Whether a key was smaller than the one before it; then repetition shows only when all keys are known.
     unsorted: bool,
 }
 
 /// Checks the value that `bytes` begin with; returns where it ends.
 pub(super) fn check(bytes: &[u8], keys: Keys) -> Result<usize, DecodeError> {
-    let mut stack: Vec<Open<'_>> = Vec::new();
+    // `None` for lists.
+    let mut stack: Vec<Option<OpenDict<'_>>> = Vec::new();
+    // Where the keys of the open dictionaries are. Gathered on the way, because looking for them again when a dictionary turns
+    // out to be unsorted would take as many passes as it is deep. A key takes no more here than in the input, or nearly so.
+    let mut open_keys: Vec<usize> = Vec::new();
     let mut at = 0;
     loop {
         let (token, next) = token::read(bytes, at)?;
-        if let Some(dict) = stack.last_mut().and_then(|open| open.dict.as_mut()) {
+        if let Some(Some(dict)) = stack.last_mut() {
             if dict.waiting {
                 if token == Token::End {
                     return Err(DecodeError { at, fault: Fault::KeyWithoutValue });
@@ -47,6 +46,9 @@ pub(super) fn check(bytes: &[u8], keys: Keys) -> Result<usize, DecodeError> {
                 dict.waiting = false;
             } else if token != Token::End {
                 dict.key(token, at, keys)?;
+                if keys == Keys::AnyOrder {
+                    open_keys.push(at);
+                }
                 at = next;
                 continue;
             }
@@ -57,15 +59,18 @@ pub(super) fn check(bytes: &[u8], keys: Keys) -> Result<usize, DecodeError> {
                 if stack.len() == DEPTH_MAX {
                     return Err(DecodeError { at, fault: Fault::TooDeep });
                 }
-                let dict = (token == Token::Dict).then(OpenDict::default);
-                stack.push(Open { start: next, dict });
+                let dict = OpenDict { first_key: open_keys.len(), ..OpenDict::default() };
+                stack.push((token == Token::Dict).then_some(dict));
             }
             Token::End => {
                 let Some(closed) = stack.pop() else {
                     return Err(DecodeError { at, fault: Fault::NotAValue(b'e') });
                 };
-                if closed.dict.is_some_and(|dict| dict.unsorted) {
-                    refuse_repetition(bytes, closed.start)?;
+                if let Some(dict) = closed {
+                    if dict.unsorted {
+                        refuse_repetition(bytes, open_keys.get_mut(dict.first_key..).unwrap_or_default())?;
+                    }
+                    open_keys.truncate(dict.first_key);
                 }
             }
         }
@@ -95,19 +100,16 @@ impl<'a> OpenDict<'a> {
     }
 }
 
-/// Looks for a repeated key in a complete, unsorted dictionary whose first key is at `at`.
-fn refuse_repetition(bytes: &[u8], mut at: usize) -> Result<(), DecodeError> {
-    let mut keys = Vec::new();
-    while let Ok((Token::Bytes(key), value)) = token::read(bytes, at) {
-        keys.push((key, at));
-        match token::skip(bytes, value) {
-            Some(next) => at = next,
-            None => break,
-        }
-    }
-    keys.sort_unstable();
-    let repeated = keys.windows(2).find_map(|pair| match pair {
-        [(first, _), (second, at)] if first == second => Some(*at),
+/// Looks for a repeated key among those at `keys`.
+fn refuse_repetition(bytes: &[u8], keys: &mut [usize]) -> Result<(), DecodeError> {
+    let key = |at| match token::read(bytes, at) {
+        Ok((Token::Bytes(key), _)) => key,
+        _ => &[],
+    };
+    // By place among equals, so that the second of a pair is the later one.
+    keys.sort_unstable_by_key(|&at| (key(at), at));
+    let repeated = keys.windows(2).find_map(|pair| match *pair {
+        [first, second] if key(first) == key(second) => Some(second),
         _ => None,
     });
     repeated.map_or(Ok(()), |at| Err(DecodeError { at, fault: Fault::DuplicateKey }))

@@ -12,6 +12,7 @@
 //! too, but torrents and peers that have them exist: the caller decides with [`Keys`].
 
 mod check;
+mod cursor;
 mod error;
 mod item;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod token;
 mod value;
 
 pub use check::{DEPTH_MAX, Keys};
+pub use cursor::{Cursor, Step};
 pub use error::{DecodeError, Fault};
 pub use item::Item;
 pub use value::{Dict, Kind, List, Value};

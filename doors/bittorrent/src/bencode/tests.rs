@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{DEPTH_MAX, DecodeError, Fault, Item, Keys, Kind, decode, decode_prefix};
+use super::{DEPTH_MAX, DecodeError, Fault, Item, Keys, Kind, Step, decode, decode_prefix};
 
 fn fault(input: &[u8]) -> (usize, Fault) {
     let DecodeError { at, fault } = decode(input, Keys::Sorted).unwrap_err();
@@ -106,6 +106,46 @@ fn repeated_keys_are_refused_in_any_order() {
     assert_eq!(nested.fault, Fault::DuplicateKey);
     // The same key in another dictionary is another key.
     assert!(decode(b"d1:bd1:bi1ee1:ad1:bi1eee", Keys::AnyOrder).is_ok());
+}
+
+#[test]
+fn a_cursor_goes_through_a_tree_in_one_pass() {
+    let tree = b"d1:ad1:bi1e1:cd1:di2eee1:ei3e1:fi4ee";
+    let mut cursor = decode(tree, Keys::Sorted).unwrap().as_dict().unwrap().cursor();
+    assert_eq!(cursor.take(), None);
+    assert_eq!(cursor.step(), Some(Step::Key(b"a")));
+    assert_eq!(cursor.enter(), Ok(()));
+    assert_eq!(cursor.step(), Some(Step::Key(b"b")));
+    assert_eq!(cursor.enter(), Err(Kind::Int));
+    let value = cursor.take().unwrap();
+    assert_eq!((value.as_int(), value.span()), (Some(1), 8..11));
+    assert_eq!(cursor.take(), None);
+    assert_eq!(cursor.step(), Some(Step::Key(b"c")));
+    assert_eq!(cursor.enter(), Ok(()));
+    assert_eq!(cursor.step(), Some(Step::Key(b"d")));
+    // Not used, so passed over.
+    assert_eq!(cursor.step(), Some(Step::Up));
+    assert_eq!(cursor.enter(), Err(Kind::Bytes));
+    assert_eq!(cursor.step(), Some(Step::Up));
+    assert_eq!(cursor.step(), Some(Step::Key(b"e")));
+    assert_eq!(cursor.step(), Some(Step::Key(b"f")));
+    assert_eq!(cursor.step(), None);
+}
+
+/// Unsorted at every level: looking for repeated keys level by level would read the inside 60 times.
+#[test]
+fn unsorted_keys_cost_one_pass() {
+    let inside = [b"l".as_slice(), &b"0:".repeat(200_000), b"e"].concat();
+    let nested =
+        |levels: usize| [&b"d1:b".repeat(levels), inside.as_slice(), &b"1:ai0ee".repeat(levels)].concat();
+    let time = |bytes: &[u8]| {
+        let start = std::time::Instant::now();
+        decode(bytes, Keys::AnyOrder).unwrap();
+        start.elapsed()
+    };
+    let (flat, deep) = (nested(1), nested(60));
+    let best = |bytes: &[u8]| (0..3).map(|_| time(bytes)).min().unwrap();
+    assert!(best(&deep) < 10 * best(&flat));
 }
 
 #[test]

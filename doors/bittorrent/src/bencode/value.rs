@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::Cursor;
 use super::token::{self, Token};
 
 /// A value inside checked bytes. Cheap to copy; reading it walks the bytes.
@@ -27,6 +28,18 @@ pub enum Kind {
     Dict,
 }
 
+impl Kind {
+    /// What the value is that `bytes` begin with.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        match bytes.first() {
+            Some(b'i') => Self::Int,
+            Some(b'l') => Self::List,
+            Some(b'd') => Self::Dict,
+            _ => Self::Bytes,
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -46,12 +59,7 @@ impl<'a> Value<'a> {
 
     /// What it is.
     pub fn kind(&self) -> Kind {
-        match self.raw.first() {
-            Some(b'i') => Kind::Int,
-            Some(b'l') => Kind::List,
-            Some(b'd') => Kind::Dict,
-            _ => Kind::Bytes,
-        }
+        Kind::of(self.raw)
     }
 
     /// The original bytes of the value, brackets and all.
@@ -177,6 +185,11 @@ impl<'a> Dict<'a> {
         self.get(key)?.as_dict()
     }
 
+    /// Goes through this dictionary and those inside it in one pass.
+    pub fn cursor(&self) -> Cursor<'a> {
+        Cursor::new(self.rest, self.at)
+    }
+
     /// Whether it has no keys (or, as an iterator, none are left).
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -200,7 +213,7 @@ impl fmt::Debug for Dict<'_> {
 }
 
 /// Cuts the next value off the front of `rest`.
-fn take_value<'a>(rest: &mut &'a [u8], at: &mut usize) -> Option<Value<'a>> {
+pub(super) fn take_value<'a>(rest: &mut &'a [u8], at: &mut usize) -> Option<Value<'a>> {
     if rest.is_empty() {
         return None;
     }

@@ -92,6 +92,9 @@ pub enum Reason {
     /// Longer than [`PATH_LENGTH_MAX`].
     #[error("has {0} bytes, more than the {PATH_LENGTH_MAX} of the longest path")]
     PathTooLong(usize),
+    /// Paths of a v2 tree that would not fit a torrent if they were written out as in v1.
+    #[error("paths up to here have more than {METAINFO_LENGTH_MAX} bytes together")]
+    PathsTooLong,
     /// A path that another entry has.
     #[error("is the same path as that of {0}")]
     SamePath(String),

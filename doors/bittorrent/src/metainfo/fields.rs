@@ -3,21 +3,28 @@
 use super::{MetainfoError, Reason};
 use crate::bencode::{Dict, Kind, List, Value};
 
-/// A dictionary whose keys are asked for by type.
-#[derive(Clone)]
-pub(super) struct Fields<'a>(pub(super) Dict<'a>);
+/// The known keys of a dictionary, found in one pass: looking them up one by one would read a long list of files as often.
+pub(super) struct Fields<'a> {
+    known: &'static [&'static str],
+    found: Vec<(&'static str, Value<'a>)>,
+}
 
 type Field<T> = Result<T, MetainfoError>;
 
 impl<'a> Fields<'a> {
-    /// The dictionary `value`, which is called `at`.
-    pub(super) fn of(value: Value<'a>, at: &str) -> Field<Self> {
-        value.as_dict().map(Self).ok_or_else(|| wrong_kind(at, Kind::Dict, value))
+    /// Of the dictionary `value`, which is called `at`, the keys that will be asked for.
+    pub(super) fn of(value: Value<'a>, at: &str, known: &'static [&'static str]) -> Field<Self> {
+        let dict = value.as_dict().ok_or_else(|| wrong_kind(at, Kind::Dict, value))?;
+        let pick = |(key, value): (&[u8], _)| {
+            known.iter().find(|known| known.as_bytes() == key).map(|known| (*known, value))
+        };
+        Ok(Self { known, found: dict.filter_map(pick).collect() })
     }
 
-    /// Whether there is such a key.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.0.get(key).is_some()
+    /// The value of a key, of any type.
+    pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
+        debug_assert!(self.known.contains(&key), "{key} is never found");
+        self.found.iter().find(|(found, _)| *found == key).map(|(_, value)| *value)
     }
 
     pub(super) fn int(&self, key: &str) -> Field<Option<i64>> {
@@ -44,11 +51,11 @@ impl<'a> Fields<'a> {
 
     /// Text of an advisory field: foreign bytes replaced, `None` when it is absent or something else.
     pub(super) fn text(&self, key: &str) -> Option<String> {
-        self.0.bytes(key).map(|text| String::from_utf8_lossy(text).into_owned())
+        self.get(key)?.as_bytes().map(|text| String::from_utf8_lossy(text).into_owned())
     }
 
     fn typed<T>(&self, key: &str, kind: Kind, read: impl Fn(&Value<'a>) -> Option<T>) -> Field<Option<T>> {
-        let Some(value) = self.0.get(key) else { return Ok(None) };
+        let Some(value) = self.get(key) else { return Ok(None) };
         read(&value).map(Some).ok_or_else(|| wrong_kind(key, kind, value))
     }
 }

@@ -139,6 +139,22 @@ impl Info {
     }
 }
 
+/// The keys that are read.
+const KEYS: &[&str] = &[
+    "attr",
+    "file tree",
+    "files",
+    "length",
+    "meta version",
+    "name",
+    "name.utf-8",
+    "piece length",
+    "pieces",
+    "private",
+    "source",
+    "symlink path",
+];
+
 /// What was read, before the bytes it was read from can be moved.
 struct Parts {
     name: RelPath,
@@ -152,7 +168,7 @@ struct Parts {
 
 impl Parts {
     fn read(value: Value<'_>) -> Result<Self, MetainfoError> {
-        let info = Fields::of(value, "info")?;
+        let info = Fields::of(value, "info", KEYS)?;
         Self::of(&info, value.span().start).map_err(|error| error.inside("info"))
     }
 
@@ -198,7 +214,7 @@ impl Parts {
                 return Err(MetainfoError::new("pieces", Reason::PieceCount { found, expected: count }));
             }
         }
-        let private = info.0.int("private") == Some(1);
+        let private = info.get("private").and_then(|value| value.as_int()) == Some(1);
         Ok(Self { name, single, private, source: info.text("source"), layout, v1: pieces, v2 })
     }
 
@@ -218,7 +234,7 @@ impl Parts {
 }
 
 fn name(info: &Fields<'_>) -> Result<RelPath, MetainfoError> {
-    let key = if info.has("name.utf-8") { "name.utf-8" } else { "name" };
+    let key = if info.get("name.utf-8").is_some() { "name.utf-8" } else { "name" };
     let bytes = required(info.bytes(key)?, key)?;
     names::name(bytes).map_err(|reason| MetainfoError::new(key, reason))
 }
@@ -231,7 +247,7 @@ fn pieces(info: &Fields<'_>, start: usize) -> Result<Option<Range<usize>>, Metai
         return Err(MetainfoError::new("pieces", reason));
     }
     // The bytes of a string are the last of its span, behind its length.
-    let end = info.0.get("pieces").map_or(start, |value| value.span().end).saturating_sub(start);
+    let end = info.get("pieces").map_or(start, |value| value.span().end).saturating_sub(start);
     Ok(Some(end.saturating_sub(hashes.len())..end))
 }
 

@@ -300,7 +300,12 @@ fn v2_trees_are_sorted_and_of_files_or_folders() {
     let unsorted = raw("d1:bd0:d6:lengthi0eee1:ad0:d6:lengthi0eeee");
     refused(unsorted, "info.file tree.\"a\"", Reason::Unsorted);
     let both = Build::new().with("a", leaf(0).with("b", leaf(0)));
-    refused(v2(both), "info.file tree.\"a\".\"\"", Reason::FileAndFolder);
+    refused(
+        raw("d1:ai5ee"),
+        "info.file tree.\"a\"",
+        Reason::WrongKind { expected: Kind::Dict, found: Kind::Int },
+    );
+    refused(v2(both), "info.file tree.\"a\".\"b\"", Reason::FileAndFolder);
     let nameless = v2(leaf(0));
     refused(nameless, "info.file tree.\"\"", Reason::EmptyPath);
     let rootless = Build::new().with("a", Build::new().with("", Build::new().with("length", 5)));
@@ -495,6 +500,24 @@ fn bombs_cost_nothing() {
     assert_eq!(at_and_reason(Info::parse(files.into()).unwrap_err()).0, "info.files[0].length");
     let huge = vec![b'd'; super::METAINFO_LENGTH_MAX + 1];
     assert_eq!(Metainfo::parse(&huge).unwrap_err(), MetainfoError::TooLarge(huge.len()));
+}
+
+/// A folder that is written down once, and repeated in the path of each of its files.
+#[test]
+fn deep_trees_do_not_multiply() {
+    let folders = 15;
+    let mut tree = Vec::new();
+    for _ in 0..folders {
+        tree.extend_from_slice(format!("d255:{}", "x".repeat(255)).as_bytes());
+    }
+    tree.push(b'd');
+    for file in 0..20_000 {
+        tree.extend_from_slice(format!("5:{file:05}d0:d6:lengthi0eee").as_bytes());
+    }
+    tree.extend_from_slice(&vec![b'e'; folders + 1]);
+    let (at, reason) = refusal(v2(Build::new()).with("file tree", Item::Raw(tree.into())));
+    assert!(at.ends_with(".\"\""));
+    assert_eq!(reason, Reason::PathsTooLong);
 }
 
 #[test]

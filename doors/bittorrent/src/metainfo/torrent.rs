@@ -33,6 +33,20 @@ pub struct Metainfo {
     pub piece_layers: PieceLayers,
 }
 
+/// The keys that are read.
+const KEYS: &[&str] = &[
+    "announce",
+    "announce-list",
+    "comment",
+    "created by",
+    "creation date",
+    "httpseeds",
+    "info",
+    "nodes",
+    "piece layers",
+    "url-list",
+];
+
 /// A DHT node (BEP 5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -77,19 +91,19 @@ impl Metainfo {
         if bytes.len() > METAINFO_LENGTH_MAX {
             return Err(MetainfoError::TooLarge(bytes.len()));
         }
-        let torrent = Fields::of(bencode::decode(bytes, Keys::AnyOrder)?, "torrent")?;
-        let info = torrent.0.get("info").ok_or_else(|| MetainfoError::new("info", Reason::Missing))?;
+        let torrent = Fields::of(bencode::decode(bytes, Keys::AnyOrder)?, "torrent", KEYS)?;
+        let info = torrent.get("info").ok_or_else(|| MetainfoError::new("info", Reason::Missing))?;
         let info = Info::of_value(info)?;
         let piece_layers = piece_layers(&torrent, &info)?;
         Ok(Self {
             info,
             trackers: trackers(&torrent),
-            web_seeds: texts(torrent.0.get("url-list")),
-            http_seeds: texts(torrent.0.get("httpseeds")),
+            web_seeds: texts(torrent.get("url-list")),
+            http_seeds: texts(torrent.get("httpseeds")),
             nodes: nodes(&torrent),
             comment: torrent.text("comment"),
             created_by: torrent.text("created by"),
-            creation_date: torrent.0.int("creation date"),
+            creation_date: torrent.get("creation date").and_then(|value| value.as_int()),
             piece_layers,
         })
     }
@@ -144,7 +158,7 @@ impl Metainfo {
 fn trackers(torrent: &Fields<'_>) -> Vec<Vec<String>> {
     let mut tiers = Vec::new();
     let mut count = 0;
-    for tier in torrent.0.list("announce-list").into_iter().flatten() {
+    for tier in elements(torrent, "announce-list") {
         let urls: Vec<String> = texts(Some(tier)).into_iter().take(ADDRESSES_MAX - count).collect();
         count += urls.len();
         if !urls.is_empty() {
@@ -155,10 +169,15 @@ fn trackers(torrent: &Fields<'_>) -> Vec<Vec<String>> {
         }
     }
     if tiers.is_empty() {
-        let announce = texts(torrent.0.get("announce"));
+        let announce = texts(torrent.get("announce"));
         tiers.extend((!announce.is_empty()).then_some(announce));
     }
     tiers
+}
+
+/// The elements of an advisory list: none when it is absent or something else.
+fn elements<'a>(torrent: &Fields<'a>, key: &str) -> impl Iterator<Item = Value<'a>> + use<'a> {
+    torrent.get(key).and_then(|value| value.as_list()).into_iter().flatten()
 }
 
 /// The texts of a list, or a single text: torrents have both forms.
@@ -177,7 +196,7 @@ fn nodes(torrent: &Fields<'_>) -> Vec<Node> {
         let port = pair.next()?.as_int().and_then(|port| u16::try_from(port).ok())?;
         Some(Node { host, port })
     };
-    torrent.0.list("nodes").into_iter().flatten().filter_map(node).take(ADDRESSES_MAX).collect()
+    elements(torrent, "nodes").filter_map(node).take(ADDRESSES_MAX).collect()
 }
 
 /// The layers of the files of `info`, each checked against its root.

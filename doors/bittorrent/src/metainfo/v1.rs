@@ -4,6 +4,10 @@ use peerage_content::{Entry, EntryKind, RelPath};
 
 use super::fields::{Fields, required};
 use super::{ENTRIES_MAX, MetainfoError, Reason, names};
+use crate::bencode::Value;
+
+/// The keys of a file that are read.
+const KEYS: &[&str] = &["attr", "length", "path", "path.utf-8", "symlink path"];
 
 /// Reads the files of `info`; the name of the torrent is that of a single file. Says whether it is one.
 pub(super) fn entries(info: &Fields<'_>, name: &RelPath) -> Result<(Vec<Entry>, bool), MetainfoError> {
@@ -24,8 +28,8 @@ pub(super) fn entries(info: &Fields<'_>, name: &RelPath) -> Result<(Vec<Entry>, 
                 if index == ENTRIES_MAX {
                     return Err(MetainfoError::new("files", Reason::TooManyFiles));
                 }
-                let file = Fields::of(value, &format!("files[{index}]"))?;
-                entries.push(entry(&file).map_err(|error| error.inside(format_args!("files[{index}]")))?);
+                let entry = entry(value).map_err(|error| error.inside(format_args!("files[{index}]")))?;
+                entries.push(entry);
             }
             if entries.is_empty() {
                 return Err(MetainfoError::new("files", Reason::NoFiles));
@@ -36,8 +40,9 @@ pub(super) fn entries(info: &Fields<'_>, name: &RelPath) -> Result<(Vec<Entry>, 
     }
 }
 
-fn entry(file: &Fields<'_>) -> Result<Entry, MetainfoError> {
-    let kind = kind(file)?;
+fn entry(value: Value<'_>) -> Result<Entry, MetainfoError> {
+    let file = Fields::of(value, "", KEYS)?;
+    let kind = kind(&file)?;
     let length = match kind {
         EntryKind::Symlink { .. } => 0,
         _ => required(file.size("length")?, "length")?,
@@ -45,7 +50,7 @@ fn entry(file: &Fields<'_>) -> Result<Entry, MetainfoError> {
     let path = if kind == EntryKind::Pad {
         names::pad_path(length).map_err(|reason| MetainfoError::new("path", reason))?
     } else {
-        let key = if file.has("path.utf-8") { "path.utf-8" } else { "path" };
+        let key = if file.get("path.utf-8").is_some() { "path.utf-8" } else { "path" };
         names::path_of_list(required(file.list(key)?, key)?, key)?
     };
     Ok(Entry { path, length, kind, offset: 0 })

@@ -5,16 +5,20 @@ use std::borrow::Cow;
 use peerage_content::{Entry, EntryKind, Hash32, RelPath};
 
 use super::fields::{Fields, required};
-use super::{ENTRIES_MAX, MetainfoError, Reason, names, v1};
-use crate::bencode::Dict;
+use super::{ENTRIES_MAX, METAINFO_LENGTH_MAX, MetainfoError, Reason, names, v1};
+use crate::bencode::{Cursor, Dict, Kind, Step};
+
+/// The keys of a file that are read.
+const KEYS: &[&str] = &["attr", "length", "pieces root", "symlink path"];
 
 /// A file of the tree, and the root of its hash tree if it has bytes.
 pub(super) type TreeEntry = (Entry, Option<Hash32>);
 
 /// Reads the files of a tree, in its order.
 pub(super) fn entries(tree: Dict<'_>) -> Result<Vec<TreeEntry>, MetainfoError> {
-    let mut walk = Walk { path: Vec::new(), found: Vec::new() };
-    walk.folder(tree).map_err(|error| error.inside("file tree"))?;
+    let mut walk =
+        Walk { cursor: tree.cursor(), keys: vec![None], path: Vec::new(), spelled: 0, found: Vec::new() };
+    while walk.step().map_err(|error| walk.place(error))? {}
     if walk.found.is_empty() {
         return Err(MetainfoError::new("file tree", Reason::NoFiles));
     }
@@ -26,47 +30,75 @@ pub(super) fn is_single(entries: &[TreeEntry], name: &RelPath) -> bool {
     matches!(entries, [(entry, _)] if entry.path == *name)
 }
 
-/// Goes down folder by folder. The decoder bounds how deep.
+/// Goes through the tree, in one pass and without recursion.
 struct Walk<'a> {
+    cursor: Cursor<'a>,
+    /// The key in front of the cursor, in every node from the top to where it is; `None` before the first.
+    keys: Vec<Option<&'a [u8]>>,
+    /// The cleaned names of those nodes, of which the top has none.
     path: Vec<Cow<'a, [u8]>>,
+    /// Bytes of all paths found: a tree writes a folder down once, and every path in memory repeats it.
+    spelled: usize,
     found: Vec<TreeEntry>,
 }
 
 impl<'a> Walk<'a> {
-    fn folder(&mut self, folder: Dict<'a>) -> Result<(), MetainfoError> {
-        let mut last = None;
-        for (key, node) in folder {
-            let place = || format!("\"{}\"", key.escape_ascii());
-            if key.is_empty() {
-                // Beside other names here, or at the top, where a file would have no name.
-                let reason = if self.path.is_empty() { Reason::EmptyPath } else { Reason::FileAndFolder };
-                return Err(MetainfoError::new(place(), reason));
+    /// One key further; false at the end of the tree.
+    fn step(&mut self) -> Result<bool, MetainfoError> {
+        let key = match self.cursor.step() {
+            Some(Step::Key(key)) => key,
+            Some(Step::Up) => {
+                self.keys.pop();
+                self.path.pop();
+                return Ok(true);
             }
-            if last.is_some_and(|last| last >= key) {
-                return Err(MetainfoError::new(place(), Reason::Unsorted));
-            }
-            last = Some(key);
-            let component = names::shortened(key);
-            names::name(&component).map_err(|reason| MetainfoError::new(place(), reason))?;
-            let node = Fields::of(node, &place())?;
-            self.path.push(component);
-            self.node(&node).map_err(|error| error.inside(place()))?;
-            self.path.pop();
+            None => return Ok(false),
+        };
+        let last = self.keys.last_mut().and_then(|last| last.replace(key));
+        if last.is_some_and(|last| last >= key) {
+            return Err(MetainfoError::new("", Reason::Unsorted));
         }
+        // The empty key is that of a file, and stands alone.
+        if last == Some(b"") {
+            return Err(MetainfoError::new("", Reason::FileAndFolder));
+        }
+        if key.is_empty() {
+            self.leaf()?;
+        } else {
+            let component = names::shortened(key);
+            names::name(&component).map_err(|reason| MetainfoError::new("", reason))?;
+            self.cursor
+                .enter()
+                .map_err(|found| MetainfoError::new("", Reason::WrongKind { expected: Kind::Dict, found }))?;
+            self.keys.push(None);
+            self.path.push(component);
+        }
+        Ok(true)
+    }
+
+    /// A file: the node above names it.
+    fn leaf(&mut self) -> Result<(), MetainfoError> {
+        if self.path.is_empty() {
+            return Err(MetainfoError::new("", Reason::EmptyPath));
+        }
+        if self.found.len() == ENTRIES_MAX {
+            return Err(MetainfoError::new("", Reason::TooManyFiles));
+        }
+        let file = required(self.cursor.take(), "")?;
+        let found = self.file(&Fields::of(file, "", KEYS)?)?;
+        self.spelled += found.0.path.as_path().as_os_str().len();
+        if self.spelled > METAINFO_LENGTH_MAX {
+            return Err(MetainfoError::new("", Reason::PathsTooLong));
+        }
+        self.found.push(found);
         Ok(())
     }
 
-    fn node(&mut self, node: &Fields<'a>) -> Result<(), MetainfoError> {
-        let Some(file) = node.dict("")? else { return self.folder(node.0.clone()) };
-        if node.0.clone().count() > 1 {
-            return Err(MetainfoError::new("\"\"", Reason::FileAndFolder));
-        }
-        if self.found.len() == ENTRIES_MAX {
-            return Err(MetainfoError::new("\"\"", Reason::TooManyFiles));
-        }
-        let found = self.file(&Fields(file)).map_err(|error| error.inside("\"\""))?;
-        self.found.push(found);
-        Ok(())
+    /// Says where in the tree an error is.
+    fn place(&self, error: MetainfoError) -> MetainfoError {
+        let keys = self.keys.iter().flatten();
+        let place: String = keys.map(|key| format!(".\"{}\"", key.escape_ascii())).collect();
+        error.inside(format_args!("file tree{place}"))
     }
 
     fn file(&self, file: &Fields<'_>) -> Result<TreeEntry, MetainfoError> {

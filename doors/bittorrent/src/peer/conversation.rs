@@ -397,6 +397,8 @@ impl Talk {
         if let Some(memo) = self.memo.take() {
             self.events = memo.replay(pieces)?;
         }
+        let (extras, mut side) = self.aside();
+        extras.complete_trees(&mut side);
         Ok(link)
     }
 

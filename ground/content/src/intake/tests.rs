@@ -272,7 +272,7 @@ fn a_full_disk_fails_the_piece_and_it_can_be_had_again_when_there_is_space() {
         }
         // Blocks that came after the failure began the piece anew; whoever pauses lets go of them.
         download.intake.discard(0);
-        while download.pool.usage().0 > 0 {
+        while download.pool.usage().0 > 0 || download.intake.pending() > 0 {
             std::thread::yield_now();
         }
         // A later run may have failed as well before we let go.

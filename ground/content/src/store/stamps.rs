@@ -1,11 +1,12 @@
 //! Telling whether a file is still the one that was verified.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::folder::Base;
 use crate::platform::{self, FileState};
-use crate::{EntryKind, FileStamp, StorageError};
+use crate::{EntryKind, FileStamp, PieceSet, StorageError};
 
 impl Store {
     /// The stamps under which files were verified, for the journal. `None` for a file that is still being written,
@@ -83,6 +84,39 @@ impl Store {
         Some(*known.stamp.get_or_insert(stamp))
     }
 
+    /// Takes over what a recheck found: which pieces it hashed, which of them are true, and the files as they were before and after.
+    pub(crate) fn restate(
+        &self,
+        hashed: &PieceSet,
+        proven: &PieceSet,
+        now: &BTreeMap<usize, Option<FileStamp>>,
+    ) {
+        let mut entries = self.lock();
+        for (&entry, &stamp) in now {
+            let was = entries.get(entry).and_then(|known| known.stamp);
+            if was.is_some() && was != stamp {
+                // The file is another one by now: what was not hashed this time is not vouched for.
+                for piece in self.layout.pieces_of(entry).filter(|&piece| !hashed.contains(piece)) {
+                    self.mark_missing(&mut entries, piece);
+                }
+            }
+        }
+        for piece in hashed.iter() {
+            if proven.contains(piece) {
+                self.mark_verified(&mut entries, piece);
+            } else {
+                self.mark_missing(&mut entries, piece);
+            }
+        }
+        for (&entry, &stamp) in now {
+            let is_hashed = self.layout.pieces_of(entry).all(|piece| hashed.contains(piece));
+            if let Some(known) = entries.get_mut(entry) {
+                known.changed &= !is_hashed;
+                known.stamp = stamp.filter(|_| !self.is_download() || known.missing == 0);
+            }
+        }
+    }
+
     /// Takes all pieces of a changed file out of the verified set, and closes it so that the next attempt sees the new file.
     pub(crate) fn forget(&self, entry: usize) {
         self.losses.fetch_add(1, Ordering::AcqRel);
@@ -100,7 +134,7 @@ impl Store {
         tracing::warn!(path = ?self.path_of(entry), "file changed since it was verified");
     }
 
-    pub(super) fn is_file(&self, entry: usize) -> bool {
+    pub(crate) fn is_file(&self, entry: usize) -> bool {
         self.layout.entries().get(entry).is_some_and(|entry| matches!(entry.kind, EntryKind::File { .. }))
     }
 }

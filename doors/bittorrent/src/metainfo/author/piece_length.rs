@@ -18,8 +18,8 @@ const PIECES_WANTED_MAX: u64 = 2048;
 
 /// The piece length for files of these lengths: the shortest power of two that makes no more than 2048 pieces, from 16 KiB to 16 MiB.
 ///
-/// Where every file begins a piece, a file more is a piece more whatever the length. Such pieces are not counted: longer
-/// ones would only add padding that hybrids must hash.
+/// Where every file begins a piece, a file more is a piece more whatever the length. So the first piece of a file is not counted
+/// there: longer ones would only add padding that hybrids must hash.
 pub fn piece_length(lengths: impl IntoIterator<Item = u64>, format: Format) -> u32 {
     let lengths: Vec<u64> = lengths.into_iter().collect();
     let pieces = |piece_length: u32| {

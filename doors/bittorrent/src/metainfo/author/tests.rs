@@ -175,6 +175,8 @@ fn pieces_are_about_a_thousand_or_two() {
     let of = |length| piece_length([length], Format::Hybrid);
     assert_eq!((of(0), of(MIB), of(32 * MIB)), (16 << 10, 16 << 10, 16 << 10));
     assert_eq!((of(33 * MIB), of(2048 * MIB), of(5 << 30)), (32 << 10, 1 << 20, 4 << 20));
+    // The first piece of a file is not counted, a whole last one is.
+    assert_eq!((of(2049 << 14), of((2049 << 14) + 1)), (16 << 10, 32 << 10));
     assert_eq!((of(1 << 40), of(u64::MAX)), (16 << 20, 16 << 20));
     // Many small files are as many pieces, however long; in v1 they share pieces.
     let small = || std::iter::repeat_n(10_000, 10_000);
