@@ -15,11 +15,7 @@ const AHEAD: u64 = 8 << 20;
 const PACE: Duration = Duration::from_millis(250);
 
 /// Reads `range` of an entry of the transfer's layout. Dropping the reader ends it.
-pub(super) fn read(
-    transfer: Transfer,
-    entry: usize,
-    range: Range<u64>,
-) -> impl AsyncRead + Send + Sync + Unpin {
+pub(super) fn read(transfer: Transfer, entry: usize, range: Range<u64>) -> impl AsyncRead + Send + Sync + Unpin {
     let (reader, writer) = tokio::io::duplex(BUFFER);
     tokio::spawn(async move {
         if let Err(error) = copy(&transfer, entry, range, writer).await {

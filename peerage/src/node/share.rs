@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use peerage_bittorrent::metainfo::{Metainfo, author};
-use peerage_content::{
-    EntryKind, FileStamp, HashPlan, HashedFile, RelPath, StorageError, Walked, hash, walk,
-};
+use peerage_content::{EntryKind, FileStamp, HashPlan, HashedFile, RelPath, StorageError, Walked, hash, walk};
 
 use super::entry::Entry;
 use crate::model::{AuthorOptions, Problem, Versions};
@@ -63,11 +61,7 @@ pub fn author(
 }
 
 /// Hashes for a transfer of the node.
-pub(super) async fn hash_for(
-    entry: &Arc<Entry>,
-    path: &Path,
-    options: &AuthorOptions,
-) -> Result<Authored, Problem> {
+pub(super) async fn hash_for(entry: &Arc<Entry>, path: &Path, options: &AuthorOptions) -> Result<Authored, Problem> {
     let (entry, path, options) = (entry.clone(), path.to_owned(), options.clone());
     let work = move || {
         let progress = |bytes, total| {
