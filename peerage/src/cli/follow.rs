@@ -68,7 +68,7 @@ pub(super) async fn follow(
         let update = tokio::select! {
             biased;
             () = app.quit.token.cancelled() => {
-                progress.clear();
+                progress.leave();
                 return Ok(Ended::Interrupted);
             }
             update = updates.recv() => update,

@@ -168,7 +168,7 @@ fn show_torrent(app: &App, torrent: &Metainfo) -> Result<()> {
         table.row([Size(file.size).to_string(), format!("{}{target}", Shown(file.path.as_os_str()))]);
     }
     app.ui.data("")?;
-    for line in table.lines() {
+    for line in table.lines(app.ui.columns()) {
         app.ui.data(line)?;
     }
     Ok(())

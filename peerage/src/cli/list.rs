@@ -9,8 +9,7 @@ use crate::model::{FilePriority, Limits, PeerView, SeedGoal, TrackerState, Trans
 use crate::ui::{Rate, Shown, Size, Table, Time, count, details, percent, state_word, waiting};
 use crate::values::Bytes;
 
-/// Columns that foreign names may take in a table.
-const NAME_COLUMNS: usize = 48;
+/// Columns that foreign names may take in the middle of a table.
 const CLIENT_COLUMNS: usize = 32;
 
 /// List the transfers of the daemon
@@ -63,7 +62,7 @@ pub(super) async fn ls(app: &App, _args: Ls) -> Result<u8> {
             rate(view.upload_rate),
             format!("{}/{}", view.peers_connected, view.peers_known.max(view.peers_connected)),
             ratio(view),
-            Shown(view.name.as_os_str()).within(NAME_COLUMNS),
+            Shown(view.name.as_os_str()).to_string(),
         ]);
     }
     print(app, &table)?;
@@ -219,7 +218,7 @@ fn flags(peer: &PeerView) -> String {
 }
 
 fn print(app: &App, table: &Table) -> Result<()> {
-    for line in table.lines() {
+    for line in table.lines(app.ui.columns()) {
         app.ui.data(line)?;
     }
     Ok(())

@@ -150,7 +150,7 @@ fn announce(ui: &Ui, args: &Share, view: &TransferView) -> Result<()> {
     }
     ui.say(format!("\nOn the other side:\n\n  {}\n", ui.painted("1", &format!("peerage get '{magnet}'"))));
     if args.qr {
-        match qr_code(magnet) {
+        match qr_code(magnet, ui.colour) {
             Some(code) => ui.say(code),
             None => ui.say("The link is too long for a QR code."),
         }

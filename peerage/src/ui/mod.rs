@@ -85,6 +85,16 @@ impl Ui {
         if self.json && !self.raw { self.object(event) } else { Ok(()) }
     }
 
+    /// Columns of the terminal that stdout is; `None` when it is none: a program or a file gets everything.
+    pub fn columns(&self) -> Option<usize> {
+        let stdout = io::stdout();
+        if !stdout.is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+        Some(size.ws_col.into()).filter(|columns| *columns > 0)
+    }
+
     /// A line of talk. When nobody can hear it, it is lost without an error.
     pub fn say(&self, line: impl Display) {
         if !self.quiet && !self.json {

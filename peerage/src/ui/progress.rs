@@ -59,6 +59,15 @@ impl Progress {
         }
     }
 
+    /// Leaves the bar as it is and goes to the next line. After Ctrl-C: the terminal has written `^C` where the bar ended,
+    /// so the bar would miss itself if it were to be taken away.
+    pub fn leave(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+            self.ui.say("");
+        }
+    }
+
     /// Takes the bar away.
     pub fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {

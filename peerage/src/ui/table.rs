@@ -1,6 +1,11 @@
 //! Rows and columns on stdout.
 
-use super::shown::{padded, width};
+use super::shown::{Shown, padded, width};
+
+/// Between columns.
+const GAP: &str = "  ";
+/// A name is not cut below this, however narrow the terminal.
+const LAST_COLUMNS_MIN: usize = 16;
 
 /// A table without lines: a heading, columns as wide as their widest cell.
 #[derive(Debug)]
@@ -24,8 +29,8 @@ impl Table {
         self.rows.push(cells.into());
     }
 
-    /// The lines, heading first; none when there are no rows.
-    pub fn lines(&self) -> Vec<String> {
+    /// The lines, heading first; none when there are no rows. The last column, where foreign names stand, is cut to fit `columns`.
+    pub fn lines(&self, columns: Option<usize>) -> Vec<String> {
         if self.rows.is_empty() {
             return Vec::new();
         }
@@ -37,8 +42,14 @@ impl Table {
                 rows.iter().filter_map(|row| row.get(column)).map(|cell| width(cell)).max().unwrap_or(0)
             })
             .collect();
+        let fixed: usize = widths.iter().rev().skip(1).map(|columns| columns + GAP.len()).sum();
+        let last = columns.map(|columns| columns.saturating_sub(fixed).max(LAST_COLUMNS_MIN));
         rows.iter()
             .map(|row| {
+                let mut row = (*row).clone();
+                if let (Some(cell), Some(last)) = (row.last_mut(), last) {
+                    *cell = Shown::text(cell).within(last);
+                }
                 let cells = row.iter().zip(&widths).zip(self.columns).map(|((cell, &columns), heading)| {
                     if heading.starts_with('>') {
                         " ".repeat(columns.saturating_sub(width(cell))) + cell
@@ -46,7 +57,7 @@ impl Table {
                         padded(cell, columns)
                     }
                 });
-                cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+                cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
             })
             .collect()
     }
@@ -59,9 +70,16 @@ mod tests {
     #[test]
     fn columns_align_by_terminal_width() {
         let mut table = Table::new(&[">#", "name", ">size"]);
-        assert!(table.lines().is_empty());
+        assert!(table.lines(None).is_empty());
         table.row(["1".into(), "東京".into(), "5 B".into()]);
         table.row(["12".into(), "a".into(), "1.50 KiB".into()]);
-        assert_eq!(table.lines(), [" #  name      size", " 1  東京       5 B", "12  a     1.50 KiB"]);
+        assert_eq!(table.lines(None), [" #  name      size", " 1  東京       5 B", "12  a     1.50 KiB"]);
+    }
+    #[test]
+    fn the_last_column_is_cut_to_the_terminal() {
+        let mut table = Table::new(&["#", "name"]);
+        table.row(["1".into(), "a name that is rather too long for it".into()]);
+        assert_eq!(table.lines(Some(23)), ["#  name", "1  a name tha…ng for it"]);
+        assert!(table.lines(Some(5)).iter().all(|line| width(line) <= 3 + LAST_COLUMNS_MIN));
     }
 }
