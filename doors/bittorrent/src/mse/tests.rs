@@ -234,11 +234,12 @@ fn greetings_are_told_apart_by_twenty_bytes() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    // Each case is four exponentiations, without optimisation.
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_splits_will_do(seed: u64, cuts in prop::collection::vec(0_usize..200, 1..40), method: bool) {
-        let mut cuts = cuts.into_iter().chain([1]).cycle();
+    fn any_splits_will_do(seed: u64, cuts in prop::collection::vec(1_usize..200, 1..40), method: bool) {
+        let mut cuts = cuts.into_iter().cycle();
         let cut = |available: usize| cuts.next().unwrap_or(1).min(available);
         let (encryption, method) =
             if method { (Encryption::Prefer, Method::Rc4) } else { (Encryption::Allow, Method::Plain) };

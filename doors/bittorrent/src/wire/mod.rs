@@ -9,7 +9,7 @@
 //! [`Message::Unknown`], to be skipped.
 //!
 //! Connection start: [`Handshake`]; the payloads of extended messages (BEP 10): [`extended`]; which pieces a choked
-//! peer may ask for (BEP 6): [`allowed_fast`].
+//! peer may ask for (BEP 6): [`allowed_fast()`].
 
 mod allowed_fast;
 mod error;
