@@ -61,7 +61,8 @@ struct State {
     inbox: VecDeque<Run>,
     /// A worker has the piece, or a job for it is queued.
     busy: bool,
-    progress: Option<Progress>,
+    /// Boxed, since it is handed around.
+    progress: Option<Box<Progress>>,
 }
 
 /// How far an attempt is.
@@ -89,7 +90,7 @@ enum Settled {
 /// How an attempt ended.
 enum Outcome {
     /// It goes on.
-    Open(Progress),
+    Open(Box<Progress>),
     /// All hashes match, all bytes are written.
     True,
     /// A hash does not match.
@@ -191,7 +192,12 @@ impl PieceWork {
 
     /// Hashes and writes a run. A piece whose last run this is gets its verdict before the run is written, so a bad piece
     /// of one run never touches the disk.
-    fn work_on(&self, bench: &Bench, open: Option<Progress>, run: &Run) -> Result<Outcome, StorageError> {
+    fn work_on(
+        &self,
+        bench: &Bench,
+        open: Option<Box<Progress>>,
+        run: &Run,
+    ) -> Result<Outcome, StorageError> {
         let store = &*bench.store;
         let mut progress = match open {
             Some(progress) => progress,
@@ -227,7 +233,7 @@ impl PieceWork {
         Ok(Outcome::True)
     }
 
-    fn start(&self, bench: &Bench, attempt: u32) -> Result<Progress, StorageError> {
+    fn start(&self, bench: &Bench, attempt: u32) -> Result<Box<Progress>, StorageError> {
         let layout = bench.store.layout();
         let digest = PieceDigest::new(&bench.truth, self.piece)
             .ok_or_else(|| self.error(&bench.store, io::Error::other("no hash is known for the piece")))?;
@@ -239,7 +245,7 @@ impl PieceWork {
         let left = settled.iter().filter(|settled| **settled == Settled::No).count() as u32;
         // Without a v1 hash nothing waits for its turn.
         let next = if digest.needs_order() { 0 } else { self.blocks };
-        Ok(Progress { attempt, digest, next, settled, left, losses: bench.store.losses() })
+        Ok(Box::new(Progress { attempt, digest, next, settled, left, losses: bench.store.losses() }))
     }
 
     /// Takes the v1 hash over padding, and over blocks that came too early and were written: those are read back.
