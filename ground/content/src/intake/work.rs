@@ -206,10 +206,11 @@ impl PieceWork {
         for (index, data) in &run.blocks {
             self.catch_up(store, &mut progress)?;
             if progress.next == *index {
-                progress.digest.update_v1(data);
+                progress.digest.update_both(*index, data);
                 progress.next += 1;
+            } else {
+                progress.digest.update_v2(*index, data);
             }
-            progress.digest.update_v2(*index, data);
         }
         self.catch_up(store, &mut progress)?;
         progress.left = progress.left.saturating_sub(run.blocks.len() as u32);
