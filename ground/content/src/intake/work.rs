@@ -25,15 +25,21 @@ pub(super) struct Bench {
     events: Sender<IntakeEvent>,
     /// Attempts begun and neither decided nor cancelled.
     pending: AtomicUsize,
+    /// Blocks handed to workers, whose buffers come back without anybody's doing.
+    in_flight: AtomicUsize,
 }
 
 impl Bench {
     pub(super) fn new(store: Arc<Store>, truth: Arc<Truth>, events: Sender<IntakeEvent>) -> Self {
-        Self { store, truth, events, pending: AtomicUsize::new(0) }
+        Self { store, truth, events, pending: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) }
     }
 
     pub(super) fn pending(&self) -> usize {
         self.pending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 }
 
@@ -128,7 +134,8 @@ impl PieceWork {
     }
 
     /// Queues a run; true when a job has to be started for it.
-    pub(super) fn enqueue(&self, run: Run) -> bool {
+    pub(super) fn enqueue(&self, bench: &Bench, run: Run) -> bool {
+        bench.in_flight.fetch_add(run.blocks.len(), Ordering::Relaxed);
         let mut state = self.lock();
         state.inbox.push_back(run);
         !std::mem::replace(&mut state.busy, true)
@@ -145,17 +152,15 @@ impl PieceWork {
             let progress = state.progress.take();
             drop(state);
             let attempt = run.attempt;
-            if !self.is_live(attempt) {
-                continue;
-            }
             let open = progress.filter(|progress| progress.attempt == attempt);
-            match self.work_on(bench, open, &run) {
-                Ok(Outcome::Open(progress)) => self.lock().progress = Some(progress),
-                result => {
-                    // Its buffers are free before anybody acts on the verdict.
-                    drop(run);
-                    self.decide(bench, attempt, result);
-                }
+            let result = self.is_live(attempt).then(|| self.work_on(bench, open, &run));
+            // Its buffers are free before anybody acts on the verdict.
+            bench.in_flight.fetch_sub(run.blocks.len(), Ordering::Relaxed);
+            drop(run);
+            match result {
+                None => {}
+                Some(Ok(Outcome::Open(progress))) => self.lock().progress = Some(progress),
+                Some(result) => self.decide(bench, attempt, result),
             }
         }
     }
