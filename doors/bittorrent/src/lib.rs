@@ -13,6 +13,7 @@ pub mod dht;
 pub mod discovery;
 pub mod hash;
 pub mod lan;
+mod lookup;
 pub mod magnet;
 pub mod metainfo;
 pub mod mse;

@@ -13,7 +13,8 @@ use url::Url;
 use super::answer::{AnswerHead, WebSeedFailure, judge};
 use super::assembly::Cursor;
 use super::plan::{Fetch, Part};
-use crate::address::{Reach, reach};
+use crate::address::reach;
+use crate::lookup::lookup;
 
 /// Redirects followed: mirrors need one or two.
 const REDIRECTS_MAX: usize = 5;
@@ -72,18 +73,11 @@ impl WebSeedClient {
     }
 
     async fn follow(&self, mut url: Url, fetch: &Fetch) -> Result<Response, WebSeedFailure> {
-        let mut nearest = None;
+        let mut reached = None;
         for _ in 0..=REDIRECTS_MAX {
-            let request = self
-                .client
-                .get(url.clone())
-                .header(RANGE, fetch.range_header())
-                .header(ACCEPT_ENCODING, "identity");
+            let request = self.client.get(url.clone());
+            let request = request.header(RANGE, fetch.range_header()).header(ACCEPT_ENCODING, "identity");
             let response = request.send().await.map_err(unreachable)?;
-            let reached = response.remote_addr().map_or(Reach::Public, |address| reach(address.ip()));
-            if *nearest.get_or_insert(reached) > reached {
-                return Err(WebSeedFailure::Redirect("into this network"));
-            }
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -93,6 +87,14 @@ impl WebSeedClient {
             if !matches!(url.scheme(), "http" | "https") {
                 return Err(WebSeedFailure::Redirect("to no HTTP address"));
             }
+            // Whoever is outside may not send us to what is inside.
+            let asked = reached.or(response.remote_addr().map(|address| reach(address.ip())));
+            let next =
+                lookup(&url).await.map_err(|error| WebSeedFailure::Unreachable(error.to_string()))?.nearest();
+            if next < asked {
+                return Err(WebSeedFailure::Redirect("into this network"));
+            }
+            reached = asked;
         }
         Err(WebSeedFailure::Redirect("in circles"))
     }
