@@ -14,6 +14,7 @@ pub mod discovery;
 pub mod door;
 pub mod hash;
 pub mod lan;
+mod lookup;
 pub mod magnet;
 pub mod metadata;
 pub mod metainfo;

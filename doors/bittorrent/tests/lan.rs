@@ -1,5 +1,7 @@
 //! Local discovery between nodes on one machine, over loopback. (IPv6 has no multicast there.)
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use std::time::Duration;
 
 use peerage_bittorrent::address::DialRules;

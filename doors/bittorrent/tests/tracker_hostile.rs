@@ -1,5 +1,7 @@
 //! Trackers that lie, flood, stall and lead astray: every one ends in a clear error or a bounded answer.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Announces to a real tracker, opentracker (Debian package `opentracker`), over HTTP and UDP on loopback.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
+
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;

@@ -122,6 +122,12 @@ pub enum TrackerError {
     Unsupported(&'static str),
 }
 
+impl From<crate::lookup::LookupError> for TrackerError {
+    fn from(error: crate::lookup::LookupError) -> Self {
+        Self::Lookup(error.to_string())
+    }
+}
+
 impl TrackerError {
     /// Whether the failure says something about the host, and not only about this swarm.
     pub fn is_of_host(&self) -> bool {

@@ -11,7 +11,6 @@
 pub mod announce;
 pub mod announcer;
 pub mod http;
-mod lookup;
 pub mod tiers;
 pub mod udp;
 mod url;

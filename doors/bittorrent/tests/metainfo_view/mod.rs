@@ -13,7 +13,8 @@ pub(crate) fn view(torrent: &Metainfo) -> String {
     let v1 = hex(info.hashes.v1.as_ref().map(|hash| hash.as_slice()));
     let v2 = hex(info.hashes.v2.as_ref().map(|hash| hash.as_slice()));
     let private = u8::from(info.private);
-    let mut lines = format!("torrent\t{v1}\t{v2}\t{}\t{}\t{private}\n", info.display_name(), info.piece_length());
+    let mut lines =
+        format!("torrent\t{v1}\t{v2}\t{}\t{}\t{private}\n", info.display_name(), info.piece_length());
     let full = |path: &std::path::Path| match info.root() {
         Some(root) => root.as_path().join(path).display().to_string(),
         None => path.display().to_string(),

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use crate::address::{DialRules, Origin, Reach, reach};
 use crate::discovery::{Discovery, PeerSink};
 use crate::hash::SwarmHash;
+use crate::lookup::{Addresses, lookup};
 use crate::tracker::announce::PEERS_MAX;
 use crate::tracker::http::HttpTrackers;
-use crate::tracker::lookup::{Addresses, lookup};
 use crate::tracker::udp::{Ask, Reply, UdpTrackers};
 use crate::tracker::url::Protocol;
 use crate::tracker::{AnnounceRequest, AnnounceResponse, Event, Scrape, TrackerError, TrackerUrl};
@@ -45,7 +45,7 @@ impl Asker {
         tracker: &TrackerUrl,
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, TrackerError> {
-        let addresses = lookup(tracker).await?;
+        let addresses = lookup(tracker.url()).await?;
         let over = |ipv6| self.announce_over(tracker, addresses, ipv6, request);
         match (addresses.v4.is_some(), addresses.v6.is_some()) {
             (true, true) => either(over(false), over(true)).await,
@@ -113,7 +113,7 @@ impl Asker {
         tracker: &TrackerUrl,
         swarms: &[SwarmHash],
     ) -> Result<Vec<(SwarmHash, Scrape)>, TrackerError> {
-        let addresses = lookup(tracker).await?;
+        let addresses = lookup(tracker.url()).await?;
         let ipv6 = addresses.v4.is_none();
         match tracker.protocol() {
             Protocol::Http => {

@@ -10,7 +10,7 @@ use url::Url;
 use super::{announce_url, parse_announce, parse_scrape, scrape_url};
 use crate::address::{Reach, reach};
 use crate::hash::SwarmHash;
-use crate::tracker::lookup::{Addresses, lookup};
+use crate::lookup::{Addresses, lookup};
 use crate::tracker::{AnnounceRequest, AnnounceResponse, Scrape, TrackerError, TrackerUrl};
 
 /// Bytes of an answer. An honest one with [`PEERS_MAX`](crate::tracker::announce::PEERS_MAX) peers in the most verbose form has a quarter of this.
@@ -109,9 +109,7 @@ impl HttpTrackers {
                 return read(response).await;
             }
             url = redirected(&url, &response)?;
-            let target =
-                TrackerUrl::parse(url.as_str()).map_err(|_| TrackerError::Redirect("to no address"))?;
-            addresses = lookup(&target).await?;
+            addresses = lookup(&url).await?;
         }
         Err(TrackerError::Redirect("in circles"))
     }
