@@ -50,7 +50,7 @@ pub fn waiting(view: &TransferView) -> Option<String> {
 fn asked(sources: &Sources) -> String {
     let mut parties = parties(sources);
     if sources.given > 0 {
-        parties.insert(0, format!("{} given", count(sources.given.into(), "peer")));
+        parties.insert(0, count(sources.given.into(), "given peer"));
     }
     if parties.is_empty() {
         return "there is nobody to ask; name a peer with --peer ADDR:PORT".to_owned();
@@ -146,7 +146,7 @@ mod tests {
         view.peers_known = 3;
         assert_eq!(
             waiting(&view).unwrap(),
-            "no peer connected yet, trying 3 addresses: asked 1 peer given and 1 tracker (1 failed)"
+            "no peer connected yet, trying 3 addresses: asked 1 given peer and 1 tracker (1 failed)"
         );
         view.sources = Sources::default();
         view.peers_known = 0;
