@@ -172,7 +172,7 @@ impl Door {
             client: config.client,
             port,
             dht_port: match &dht {
-                Some(dht) => Some(dht.status().await.address.port()),
+                Some(dht) => dht.status().await.map(|status| status.address.port()),
                 None => None,
             },
         };
@@ -575,8 +575,7 @@ async fn start_dht(
         bind,
         bootstrap: (!settings.bootstrap.is_empty()).then(|| settings.bootstrap.clone()),
         nodes_file: settings.nodes_file.clone(),
-        server: true,
-        concurrency: 8,
+        ..DhtConfig::default()
     };
     Dht::start(config, rules.clone(), discoveries.clone(), cancel.clone())
         .await

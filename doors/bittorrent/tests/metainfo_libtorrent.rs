@@ -13,7 +13,10 @@ use metainfo_view::view;
 use peerage_bittorrent::magnet::Magnet;
 use peerage_bittorrent::metainfo::author::{Format, Options, create, layout};
 use peerage_bittorrent::metainfo::{Metainfo, Node};
-use peerage_content::{BLOCK_LENGTH, Entry, EntryKind, Hash32, Hashed, Layout, RelPath, V2File, merkle_root};
+use peerage_content::{
+    BLOCK_LENGTH, Entry, EntryKind, Hash32, HashPlan, Hashed, HashedFile, Layout, RelPath, V2File,
+    merkle_root,
+};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -182,6 +185,29 @@ fn libtorrent_verifies_the_files_by_our_hashes() {
             std::fs::write(&path, torrent.to_bytes()).unwrap();
             let arguments = [path.to_str().unwrap(), base.path().to_str().unwrap()];
             assert_eq!(python(CHECK, &arguments), "True\n", "{format:?} {}", torrent.info.display_name());
+        }
+    }
+}
+
+#[test]
+fn hashing_the_files_gives_the_same_torrents() {
+    let base = tempfile::tempdir().unwrap();
+    write_files(base.path());
+    for format in FORMATS {
+        let options = Options { format, ..Options::default() };
+        for torrent in [folder(&options, false), single(&options, 100_000)] {
+            let info = &torrent.info;
+            let folder = info.root().map_or(base.path().to_owned(), |root| base.path().join(root.as_path()));
+            let on_disk = |entry: &Entry| {
+                let path = folder.join(entry.path.as_path());
+                (entry.kind != EntryKind::Pad).then_some(HashedFile { path, length: entry.length })
+            };
+            let files = info.layout.entries().iter().map(on_disk).collect();
+            let (v1, v2) = (format.has_v1(), format.has_v2());
+            let plan = HashPlan { layout: &info.layout, files, v1, v2, threads: 2 };
+            let hashed = peerage_content::hash(&plan, &|_| true).unwrap();
+            let again = create(&info.layout, &hashed, &info.name, info.single, &options).unwrap();
+            assert_eq!(again.to_bytes(), torrent.to_bytes(), "{format:?} {}", info.display_name());
         }
     }
 }

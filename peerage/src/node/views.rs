@@ -31,10 +31,7 @@ impl Inner {
             }
             _ => Vec::new(),
         };
-        let dht_nodes = match self.door.dht().filter(|_| !private) {
-            Some(dht) => Some(u32::try_from(dht.status().await.nodes).unwrap_or(u32::MAX)),
-            None => None,
-        };
+        let dht_nodes = if private { None } else { self.dht_nodes().await };
         let facts = entry.facts();
         let in_state = |state| trackers.iter().filter(|tracker| tracker.state == state).count() as u32;
         let sources = Sources {
@@ -71,13 +68,16 @@ impl Inner {
             upload_rate: sum(|view| view.upload_rate),
             peers_connected: transfers.iter().map(|view| view.peers_connected).sum(),
             peers_known: transfers.iter().map(|view| view.peers_known).sum(),
-            dht_nodes: match self.door.dht() {
-                Some(dht) => Some(u32::try_from(dht.status().await.nodes).unwrap_or(u32::MAX)),
-                None => None,
-            },
+            dht_nodes: self.dht_nodes().await,
             limits: Limits { up: throttle.rate(Direction::Up), down: throttle.rate(Direction::Down) },
             transfers: states,
         }
+    }
+
+    /// Nodes in the DHT's routing table; `None`: it is off.
+    async fn dht_nodes(&self) -> Option<u32> {
+        let status = self.door.dht()?.status().await?;
+        Some(u32::try_from(status.nodes).unwrap_or(u32::MAX))
     }
 
     /// Our listeners as another machine may reach them.

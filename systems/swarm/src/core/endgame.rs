@@ -34,17 +34,6 @@ pub(super) enum Scope {
     Due,
 }
 
-/// The game being played, if any.
-pub(super) fn scope(picker: &Picker) -> Option<Scope> {
-    if picker.is_end_game() || picker.is_full {
-        Some(Scope::All)
-    } else if picker.wishes.has_deadlines() {
-        Some(Scope::Due)
-    } else {
-        None
-    }
-}
-
 /// Blocks that `helper` would bring sooner than the peers they were asked of, the most delayed first.
 pub(super) fn rescue<'a>(
     helper: &Peer,

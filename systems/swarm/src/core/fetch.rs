@@ -9,7 +9,8 @@ use super::partial::{BlockState, Released, block_index};
 use super::peer::Asked;
 use super::picker::{Choice, may_share};
 use super::snub::Verdict;
-use super::{Dismissal, Output, PeerKey, Received, Swarm, endgame};
+use super::endgame::{self, Scope};
+use super::{Dismissal, Output, PeerKey, Received, Swarm};
 
 /// Blocks nobody asked for after which a peer is sent away.
 const UNREQUESTED_MAX: u32 = 32;
@@ -103,8 +104,12 @@ impl Swarm {
         if waiting > 0 && waiting * 4 > depth * 3 {
             return;
         }
-        let mut asked: Vec<Asked> = Vec::new();
-        let mut blocks: Vec<Block> = Vec::new();
+        let mut asked = Vec::new();
+        if self.picker.wishes.has_deadlines() {
+            // What a reader waits for is rescued from slower peers before anything new is begun.
+            asked = self.rescue(now, key, Scope::Due);
+        }
+        let Some(peer) = self.peers.get(&key) else { return };
         if peer.exhausted != Some(self.picker.epoch) {
             let mut choice = Choice {
                 now,
@@ -113,32 +118,38 @@ impl Swarm {
                 blame: &self.blame,
                 rng: &mut self.rng,
             };
-            let room = depth - waiting;
-            (asked, blocks) = self.picker.pick(peer, room, &mut choice).into_iter().unzip();
+            let room = (depth - waiting).saturating_sub(asked.len());
+            asked.extend(self.picker.pick(peer, room, &mut choice));
         }
         let is_exhausted = asked.len() + waiting < depth;
-        if asked.is_empty() && waiting * 4 <= depth
-            && let Some(scope) = endgame::scope(&self.picker)
-        {
-            asked = endgame::rescue(peer, self.peers.values(), &self.picker, &self.config, scope, now);
-            for again in &asked {
-                self.picker.partials.ask_again(again.piece, again.index, key);
-                blocks.push(self.layout.block(again.piece, again.index));
-            }
+        let is_dry = asked.is_empty() && waiting * 4 <= depth;
+        if is_dry && (self.picker.is_end_game() || self.picker.is_full) {
+            asked = self.rescue(now, key, Scope::All);
         }
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if is_exhausted {
             peer.exhausted = Some(self.picker.epoch);
         }
-        if blocks.is_empty() {
+        if asked.is_empty() {
             return;
         }
         if peer.requests.is_empty() {
             peer.pipeline.on_first_request(now);
         }
+        let blocks = asked.iter().map(|asked| self.layout.block(asked.piece, asked.index)).collect();
         peer.requests.extend(asked);
         peer.snub.on_request(now);
         self.outputs.push_back(Output::Request { peer: key, blocks });
+    }
+
+    /// Asks a peer for blocks that others were asked for and that it would bring sooner.
+    fn rescue(&mut self, now: Instant, key: PeerKey, scope: Scope) -> Vec<Asked> {
+        let Some(peer) = self.peers.get(&key) else { return Vec::new() };
+        let asked = endgame::rescue(peer, self.peers.values(), &self.picker, &self.config, scope, now);
+        for again in &asked {
+            self.picker.partials.ask_again(again.piece, again.index, key);
+        }
+        asked
     }
 
     /// A request of a peer ended without data: the block is free for others.
@@ -254,14 +265,12 @@ impl Swarm {
         peer.exhausted = None;
         if choked {
             peer.snub.on_choked();
-            let fast = peer.caps.fast;
-            self.disown(now, key);
-            let Some(peer) = self.peers.get_mut(&key) else { return };
-            if !fast {
+            if !peer.caps.fast {
                 self.take_back_from(now, key, |_, _| true, false);
             } else if !peer.requests.is_empty() {
                 peer.snub.on_request(now);
             }
+            self.disown(now, key);
         } else {
             peer.refused_until = None;
             peer.refusals = 0;

@@ -81,8 +81,8 @@ impl Swarm {
     }
 
     pub(super) fn on_left(&mut self, now: Instant, key: PeerKey, parting: Parting) {
-        self.disown(now, key);
         self.take_back_from(now, key, |_, _| true, false);
+        self.disown(now, key);
         let Some(mut peer) = self.peers.remove(&key) else { return };
         self.uncount(&mut peer);
         if peer.download.total() > 0 {

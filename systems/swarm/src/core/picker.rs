@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use peerage_content::{Block, Layout, PieceIndex, PieceSet};
+use peerage_content::{Layout, PieceIndex, PieceSet};
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -95,7 +95,7 @@ impl Picker {
     }
 
     /// Picks up to `room` blocks for a peer and marks them as asked of it.
-    pub(super) fn pick(&mut self, peer: &Peer, room: usize, choice: &mut Choice<'_>) -> Vec<(Asked, Block)> {
+    pub(super) fn pick(&mut self, peer: &Peer, room: usize, choice: &mut Choice<'_>) -> Vec<Asked> {
         let mut picked = Vec::new();
         self.is_full = false;
         while picked.len() < room {
@@ -103,7 +103,7 @@ impl Picker {
             while picked.len() < room
                 && let Some(index) = self.partials.ask_next(piece, peer.key)
             {
-                picked.push((Asked { piece, index }, choice.layout.block(piece, index)));
+                picked.push(Asked { piece, index });
             }
         }
         picked

@@ -102,5 +102,5 @@ fn a_super_seed_shows_each_peer_another_piece_and_the_next_for_proof() {
     assert_eq!(next.len(), 1);
     assert_eq!(next[0].0, taker);
     rig.input(Input::Configure(Config::default()));
-    assert_eq!(shown(&mut rig).len(), 3 * 10 - 2 - 4, "then everything is told to all");
+    assert_eq!(shown(&mut rig).len(), 8 + 8 + 9, "then everything is told to all");
 }
