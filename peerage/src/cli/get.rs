@@ -287,7 +287,8 @@ async fn write_out(app: &App, control: &dyn Control, id: TransferId) -> Result<u
             let read = reader.read(&mut buffer).await.context("read what was fetched")?;
             left = left.saturating_sub(read as u64);
             if read == 0 && left > 0 {
-                return Err(anyhow!("the file ended {} too early", Size(left))).hint("`peerage get LINK -o DIR` tells more");
+                return Err(anyhow!("the file ended {} too early", Size(left)))
+                    .hint("`peerage get LINK -o DIR` tells more");
             }
             if read == 0 {
                 return stdout.flush().await.map_err(|error| OutputError::from(error).into());

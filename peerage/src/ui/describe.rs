@@ -40,7 +40,7 @@ pub fn waiting(view: &TransferView) -> Option<String> {
         }
         State::Queued => Some("waiting for other transfers to finish".to_owned()),
         State::Seeding if view.peers_connected == 0 => {
-            Some(format!("nobody is here yet: told {}", told(&view.sources)))
+            Some(format!("nobody is here yet: {}", told(&view.sources)))
         }
         _ => None,
     }
@@ -60,7 +60,11 @@ fn asked(sources: &Sources) -> String {
 
 fn told(sources: &Sources) -> String {
     let parties = parties(sources);
-    if parties.is_empty() { "nobody; the link names this peer".to_owned() } else { enumeration(&parties) }
+    if parties.is_empty() {
+        "the link alone leads here".to_owned()
+    } else {
+        format!("told {}", enumeration(&parties))
+    }
 }
 
 fn parties(sources: &Sources) -> Vec<String> {

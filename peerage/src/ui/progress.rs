@@ -113,7 +113,8 @@ impl Progress {
             self.last = Some((view.state, wait.is_some(), now));
             let name = Shown(view.name.as_os_str()).within(NAME_COLUMNS);
             let wait = wait.map(|wait| format!("  ({wait})")).unwrap_or_default();
-            self.ui.say(format!("{name}: {}  {}{wait}", state_word(view.state), details(view)));
+            let line = format!("{name}: {}  {}{wait}", state_word(view.state), details(view));
+            self.ui.say(line.trim_end());
         }
     }
 }
