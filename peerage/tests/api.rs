@@ -1,5 +1,7 @@
 //! The daemon's API over real sockets: who may use it, and that client and server mean the same.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -2,6 +2,8 @@
 //!
 //! Help texts are compared with files in `tests/golden`; `UPDATE_GOLDEN=1 cargo test` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::fs;

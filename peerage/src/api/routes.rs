@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
+use peerage_bittorrent::metainfo::METAINFO_LENGTH_MAX;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
@@ -28,8 +29,8 @@ use crate::model::{
 
 /// Bytes of a request's body, but for what is added …
 const BODY_MAX: usize = 256 * 1024;
-/// … which may hold a .torrent file in base64.
-const ADD_BODY_MAX: usize = 64 * 1024 * 1024;
+/// … which may hold the largest .torrent file, in base64.
+const ADD_BODY_MAX: usize = METAINFO_LENGTH_MAX / 3 * 4 + BODY_MAX;
 
 #[derive(Clone)]
 struct Api {

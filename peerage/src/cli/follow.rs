@@ -85,8 +85,14 @@ pub(super) async fn follow(
             app.ui.event(&event)?;
             return Err(anyhow!("transfer {id} was removed"));
         }
+        let complete = matches!(event, Event::Complete { .. });
+        let view = match &event {
+            // Not at the next tick: whoever waits for the end wants to know it now.
+            Event::State { .. } => Some(control.view(id).await?),
+            event => view_of(event).cloned(),
+        };
         // Steps are told once, whether the node said so or a view shows it: the torrent before any progress, the end after all of it.
-        let steps = view_of(&event).map(|view| (told.steps(view), view));
+        let steps = view.as_ref().map(|view| (told.steps(view, complete), view));
         let mut reach = |step, progress: &Progress| match &steps {
             Some((steps, view)) if steps.contains(&step) => {
                 progress.suspended(|ui| ui.event(&step_event(step, view)))?;
@@ -99,7 +105,7 @@ pub(super) async fn follow(
             progress.event(&event, Instant::now())?;
         }
         reach(Step::Complete, &progress)?;
-        if let Some(view) = view_of(&event) {
+        if let Some(view) = &view {
             if let Some(problem) = fatal(view) {
                 progress.clear();
                 return Err(problem.into());
@@ -126,8 +132,8 @@ struct Told {
 }
 
 impl Told {
-    /// Those that are new.
-    fn steps(&mut self, view: &TransferView) -> Vec<Step> {
+    /// Those that are new. `complete`: the node said so, although the view may still show the moment before.
+    fn steps(&mut self, view: &TransferView, complete: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         // Of what is shared, the link is what makes it known: it comes with the hashes.
         let known = view.size.is_some() && view.magnet.is_some();
@@ -135,7 +141,7 @@ impl Told {
             self.metadata = true;
             steps.push(Step::Metadata);
         }
-        if known && is_verified(view) && !self.complete {
+        if known && (complete || is_verified(view)) && !self.complete {
             self.complete = true;
             steps.push(Step::Complete);
         }

@@ -151,8 +151,8 @@ pub(super) async fn run(mut app: App, args: Get) -> Result<u8> {
     let session = session::open(&app, &args.node).await?;
     // Here the node ends when everything is there; a daemon goes on as it is configured.
     let usual = session.here.then_some(SeedGoal::NOTHING);
-    // Whoever reads the stream may come back to what is there already.
-    let usual = if args.stream { Some(SeedGoal::default()) } else { usual };
+    // A reader comes behind the download, and may go back to what is there already: the transfer stays until it is done.
+    let usual = if args.stream || app.ui.raw { Some(SeedGoal::default()) } else { usual };
     let request = AddRequest::Get(GetRequest {
         link,
         folder: AnyPath(output.folder().to_owned()),
@@ -201,7 +201,7 @@ async fn get(app: &App, args: &Get, session: &Session, output: &Output, request:
         Output::Stdout(_) => to_stdout(app, control, added.id).await,
         Output::Folder(_) if args.stream => stream(app, session, added.id).await,
         Output::Folder(_) => {
-            let before = view.verified;
+            let before = view.downloaded;
             let until = match (session.here, args.seed.is_given(), args.seed.is_bounded()) {
                 (_, true, true) => Until::Served,
                 (_, true, false) => Until::Interrupted,
@@ -222,15 +222,14 @@ fn report(app: &App, step: Step, view: &TransferView, before: u64, began: Instan
         Step::Metadata => {}
         Step::Complete => {
             let elapsed = began.elapsed();
-            let fetched = view.verified.saturating_sub(before);
-            let rate = fetched as f64 / elapsed.as_secs_f64().max(0.001);
-            ui.say(format!(
-                "Got {}: {} in {}, {}.",
-                Shown(view.name.as_os_str()),
-                Size(fetched),
-                took(elapsed),
-                Rate(rate as u64)
-            ));
+            let name = Shown(view.name.as_os_str());
+            match view.downloaded.saturating_sub(before) {
+                0 => ui.say(format!("{name} is here already: {}, every byte verified.", Size(view.verified))),
+                fetched => {
+                    let rate = Rate((fetched as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
+                    ui.say(format!("Got {name}: {} in {}, {rate}.", Size(fetched), took(elapsed)));
+                }
+            }
             if !ui.json {
                 ui.path(view.path.as_path())?;
             }
@@ -283,8 +282,14 @@ async fn write_out(app: &App, control: &dyn Control, id: TransferId) -> Result<u
     let mut stdout = tokio::io::stdout();
     let copy = async {
         let mut buffer = vec![0; 256 * 1024];
+        let mut left = file.size;
         loop {
             let read = reader.read(&mut buffer).await.context("read what was fetched")?;
+            left = left.saturating_sub(read as u64);
+            if read == 0 && left > 0 {
+                return Err(anyhow!("the file ended {} too early", Size(left)))
+                    .hint("`peerage get LINK -o DIR` tells more");
+            }
             if read == 0 {
                 return stdout.flush().await.map_err(|error| OutputError::from(error).into());
             }

@@ -40,7 +40,7 @@ pub fn waiting(view: &TransferView) -> Option<String> {
         }
         State::Queued => Some("waiting for other transfers to finish".to_owned()),
         State::Seeding if view.peers_connected == 0 => {
-            Some(format!("nobody is here yet: told {}", told(&view.sources)))
+            Some(format!("nobody is here yet: {}", told(&view.sources)))
         }
         _ => None,
     }
@@ -50,7 +50,7 @@ pub fn waiting(view: &TransferView) -> Option<String> {
 fn asked(sources: &Sources) -> String {
     let mut parties = parties(sources);
     if sources.given > 0 {
-        parties.insert(0, format!("{} given", count(sources.given.into(), "peer")));
+        parties.insert(0, count(sources.given.into(), "given peer"));
     }
     if parties.is_empty() {
         return "there is nobody to ask; name a peer with --peer ADDR:PORT".to_owned();
@@ -60,7 +60,11 @@ fn asked(sources: &Sources) -> String {
 
 fn told(sources: &Sources) -> String {
     let parties = parties(sources);
-    if parties.is_empty() { "nobody; the link names this peer".to_owned() } else { enumeration(&parties) }
+    if parties.is_empty() {
+        "the link alone leads here".to_owned()
+    } else {
+        format!("told {}", enumeration(&parties))
+    }
 }
 
 fn parties(sources: &Sources) -> Vec<String> {
@@ -146,7 +150,7 @@ mod tests {
         view.peers_known = 3;
         assert_eq!(
             waiting(&view).unwrap(),
-            "no peer connected yet, trying 3 addresses: asked 1 peer given and 1 tracker (1 failed)"
+            "no peer connected yet, trying 3 addresses: asked 1 given peer and 1 tracker (1 failed)"
         );
         view.sources = Sources::default();
         view.peers_known = 0;

@@ -19,6 +19,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     /// What the last plain line said about the state and the wait, and when.
     last: Option<(State, bool, Instant)>,
+    /// A transfer may be queued for a moment when it is added; that is no news.
+    looked: bool,
 }
 
 impl Progress {
@@ -29,7 +31,7 @@ impl Progress {
             bar.set_style(style(ui.colour));
             bar
         });
-        Self { ui, bar, last: None }
+        Self { ui, bar, last: None, looked: false }
     }
 
     /// Shows an event: as JSON, or what there is to see in it.
@@ -96,21 +98,30 @@ impl Progress {
 
     /// A line when the state changed, when a wait began or ended, and now and then.
     fn show_line(&mut self, view: &TransferView, wait: Option<String>, now: Instant) {
+        if !std::mem::replace(&mut self.looked, true) && view.state == State::Queued {
+            return;
+        }
         let due = match self.last {
             None => true,
             Some((state, waited, at)) => {
                 state != view.state
                     || waited != wait.is_some()
-                    || (now.saturating_duration_since(at) >= LINE_EVERY && view.state != State::Seeding)
+                    || (now.saturating_duration_since(at) >= LINE_EVERY && is_under_way(view.state))
             }
         };
         if due {
             self.last = Some((view.state, wait.is_some(), now));
             let name = Shown(view.name.as_os_str()).within(NAME_COLUMNS);
             let wait = wait.map(|wait| format!("  ({wait})")).unwrap_or_default();
-            self.ui.say(format!("{name}: {}  {}{wait}", state_word(view.state), details(view)));
+            let line = format!("{name}: {}  {}{wait}", state_word(view.state), details(view));
+            self.ui.say(line.trim_end());
         }
     }
+}
+
+/// Whether there is an end to come nearer to.
+fn is_under_way(state: State) -> bool {
+    matches!(state, State::Hashing | State::Checking | State::FetchingMetadata | State::Downloading)
 }
 
 fn style(colour: bool) -> ProgressStyle {
