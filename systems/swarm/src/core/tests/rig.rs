@@ -269,10 +269,11 @@ impl Rig {
             assert!(!self.layout.is_padding(block), "padding is never requested");
             assert!(!self.swarm.have().contains(block.piece), "a verified block was requested");
             assert!(!self.gathered.get(&block.piece).is_some_and(|begins| begins.contains(&block.begin)));
-            // One that has been silent for long no longer counts: its blocks are free for others.
-            let fresh = |at: &Instant| self.now < *at + SNUB_AFTER;
+            // One that is silent no longer counts: its blocks are free for others.
+            let is_snubbed = |key: &PeerKey| self.swarm.peers.get(key).is_some_and(|peer| peer.snub.is_snubbed());
             let others = self.peers.iter().filter(|(other, peer)| {
-                **other != key && peer.requests.iter().any(|(request, at)| *request == block && fresh(at))
+                let asked = peer.requests.iter().any(|(request, _)| *request == block);
+                **other != key && asked && !is_snubbed(other)
             });
             assert!(double_allowed || others.count() == 0, "asked twice outside the end game: {block:?}");
             let peer = self.peers.get_mut(&key).expect("requests go to those who are connected");
