@@ -14,7 +14,7 @@ use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info};
 
 use super::Inner;
-use super::begin::{Belief, begin};
+use super::begin::{Belief, begin, let_in};
 use super::entry::{Entry, Running, now};
 use super::share::hash_for;
 use crate::model::{AddRequest, Event, Link, Problem, SeedGoal, State};
@@ -64,6 +64,11 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
     };
     let running = begin(node, entry, metainfo, &torrent, belief).await?;
     node.emit(Event::Metadata { transfer: Box::new(node.view_of(entry).await) });
+    if matches!(running.transfer.progress().borrow().activity, Activity::Checking(..)) {
+        set_state(node, entry, State::Checking, None);
+        running.transfer.checked().await;
+    }
+    let_in(node, &torrent, &running);
     announce(node, entry, &torrent).await;
     attend(node, entry, &torrent, &running).await;
     Ok(())
