@@ -96,10 +96,10 @@ async fn shared(
                 let problem = Problem::new("skipped", format!("{path:?} is not shared: {why}"));
                 node.emit(Event::Warning { id: Some(entry.id), problem });
             }
-            let metainfo = authored.metainfo;
+            let metainfo = authored.torrent;
             entry.slot.write_torrent(&metainfo.to_bytes()).map_err(super::begin::storage)?;
             let _ = std::fs::remove_file(entry.slot.journal());
-            (metainfo, Belief::Hashed(authored.stamps))
+            (metainfo, Belief::Hashed(authored.hashed.stamps))
         }
     };
     let info = &metainfo.info;

@@ -561,7 +561,7 @@ impl Talk {
 
     fn request(&mut self, block: Block) -> Result<(), Misbehaviour> {
         let Some(ready) = &self.ready else { return Ok(()) };
-        if !ready.transfer.layout().contains(block) || block.length > crate::wire::PIECE_DATA_MAX {
+        if !ready.transfer.layout().serves(block) || block.length > crate::wire::PIECE_DATA_MAX {
             let Block { piece, begin, length } = block;
             return Err(Misbehaviour::RequestOutside { piece, begin, length });
         }
