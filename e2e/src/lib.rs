@@ -1,1 +1,27 @@
 //! What the end-to-end tests share: the program under test, other people's programs, sample content, networks of their own.
+//!
+//! - [`faults`]: small disks, counters, what a process said and when.
+//! - [`namespace`]: a test runs in a network and process namespace of its own; nothing it starts outlives it.
+//! - [`process`]: a child whose output is waited for by content and deadline, never by sleeping.
+//! - [`peerage`]: the program under test.
+//! - [`sample`]: content to share, and the SHA-256 of what arrived.
+//!
+//! Waiting for anything is bounded by [`PATIENCE`]; what was waited for is in the panic, with the end of the output of
+//! every process of the test.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+pub mod faults;
+pub mod namespace;
+pub mod peerage;
+pub mod process;
+pub mod sample;
+
+pub use namespace::alone;
+pub use peerage::Peerage;
+pub use process::{Process, until};
+
+/// How long anything may take. Much longer than it takes on an idle machine: tests share two cores.
+pub const PATIENCE: Duration = Duration::from_secs(90);

@@ -17,7 +17,7 @@ use super::priority::canonical_priority;
 
 /// First pause after a failed dial; it doubles with every further failure.
 const BACK_OFF: Duration = Duration::from_secs(30);
-/// The same for an address that the user or the local network named: the other side may be about to start.
+/// The same for an address that the user or the local network named, and the pause after it left: the other side may be about to start.
 const BACK_OFF_NEAR: Duration = Duration::from_secs(5);
 /// The longest pause for such an address.
 const BACK_OFF_NEAR_MAX: Duration = Duration::from_secs(30);
@@ -339,6 +339,18 @@ mod tests {
             Some(address(1)),
             None
         ]);
+    }
+
+    #[test]
+    fn a_peer_that_the_user_named_is_dialled_again_soon_after_it_left() {
+        let now = Instant::now();
+        let mut book = Book::default();
+        book.learn(address(1), Found::GIVEN, None, 10, &mut rng());
+        book.next(now);
+        book.connected(address(1));
+        book.left(address(1), now, Parting::Plain);
+        assert_eq!(book.next_at(), Some(now + BACK_OFF_NEAR));
+        assert_eq!(book.next(now + BACK_OFF_NEAR), Some(address(1)));
     }
 
     #[test]

@@ -1,0 +1,168 @@
+//! A child process: its output as lines to wait for, its death with its owner.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::PATIENCE;
+
+/// How often a condition that nobody reports is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Lines of a process shown when a test fails.
+const LINES_SHOWN: usize = 40;
+
+/// Looks again and again until `look` finds something, and panics with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Like [`until`], with another deadline.
+#[track_caller]
+pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {patience:?} for {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// A running program. Killed when dropped; if that happens in a panic, the end of its output is shown.
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Arc<Lines>,
+    /// Lines that were waited for already.
+    read: usize,
+    stderr: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+#[derive(Default)]
+struct Lines {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+impl Process {
+    /// Starts `command` with nothing on its stdin; `name` is what panics call it.
+    #[track_caller]
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stderr = folder.path().join("stderr");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap_or_else(|problem| panic!("start {command:?}: {problem}"));
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let lines = Arc::new(Lines::default());
+        thread::spawn({
+            let lines = lines.clone();
+            move || lines.collect(stdout)
+        });
+        Self { name: name.to_owned(), child, lines, read: 0, stderr, _folder: folder }
+    }
+
+    /// The next line of stdout for which `pick` finds something; lines before it are passed over.
+    #[track_caller]
+    pub fn wait_for<T>(&mut self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.lines.state.lock().unwrap();
+        loop {
+            while let Some(line) = state.lines.get(self.read) {
+                self.read += 1;
+                if let Some(found) = pick(line) {
+                    return found;
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let (ended, late) = (state.ended, left.is_zero());
+            if ended || late {
+                drop(state);
+                let why = if ended { "ended" } else { "was silent too long" };
+                panic!("{} {why} before {what}", self.name);
+            }
+            state = self.lines.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    /// All lines of stdout so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.state.lock().unwrap().lines.clone()
+    }
+
+    /// What it has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap_or_default()).into_owned()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, by its name without SIG.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        crate::namespace::run("kill", &["-s", name, &self.id().to_string()]);
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn end(&mut self) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        until(&what, || self.child.try_wait().unwrap())
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Lines {
+    fn collect(&self, stdout: impl BufRead) {
+        for line in stdout.split(b'\n') {
+            let Ok(line) = line else { break };
+            self.state.lock().unwrap().lines.push(String::from_utf8_lossy(&line).into_owned());
+            self.changed.notify_all();
+        }
+        self.state.lock().unwrap().ended = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let lines = self.lines();
+            let shown = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
+            let stderr = self.stderr();
+            let errors: Vec<&str> = stderr.lines().collect();
+            let errors = errors[errors.len().saturating_sub(LINES_SHOWN)..].join("\n");
+            println!("--- {} wrote\n{shown}\n--- and to stderr\n{errors}\n---", self.name);
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("name", &self.name).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
