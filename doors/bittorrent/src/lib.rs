@@ -18,6 +18,7 @@ pub mod magnet;
 pub mod metainfo;
 pub mod mse;
 pub mod peer;
+mod sockets;
 pub mod tracker;
 pub mod webseed;
 pub mod wire;
