@@ -70,7 +70,7 @@ async fn peers_meet_and_nodes_are_remembered() {
     let swarm = SwarmHash(rand::random());
     let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
     let bootstrap = Some(vec![first.dht.address().unwrap().to_string()]);
-    let mut one = node(DhtConfig {
+    let one = node(DhtConfig {
         bootstrap: bootstrap.clone(),
         nodes_file: nodes_file.clone(),
         ..DhtConfig::default()
@@ -114,10 +114,11 @@ async fn a_port_in_use_is_told() {
 /// A libtorrent session whose DHT begins with our node (second argument, a port) or that ours begins with (0). It has a torrent with the hash on the command
 /// line, and prints its port, and then the ports of the peers that the DHT names for the torrent.
 const LIBTORRENT: &str = r#"
-import libtorrent, sys
+import libtorrent, sys, time
 session = libtorrent.session({
     'listen_interfaces': '127.0.0.1:0', 'enable_lsd': False, 'enable_upnp': False, 'enable_natpmp': False,
-    'enable_dht': True, 'dht_restrict_routing_ips': False, 'dht_restrict_search_ips': False, 'dht_enforce_node_id': False,
+    'enable_dht': True, 'dht_announce_interval': 3, 'dht_enforce_node_id': False,
+    'dht_restrict_routing_ips': False, 'dht_restrict_search_ips': False,
     'dht_bootstrap_nodes': '127.0.0.1:' + sys.argv[2] if sys.argv[2] != '0' else '',
     'alert_mask': libtorrent.alert.category_t.all_categories})
 print(session.listen_port(), flush=True)
@@ -127,7 +128,7 @@ torrent.flags &= ~(libtorrent.torrent_flags.auto_managed | libtorrent.torrent_fl
 session.add_torrent(torrent)
 while True:
     session.dht_get_peers(libtorrent.sha1_hash(bytes.fromhex(sys.argv[1])))
-    session.wait_for_alert(500)
+    time.sleep(0.3)
     for alert in session.pop_alerts():
         if isinstance(alert, libtorrent.dht_get_peers_reply_alert):
             for ip, port in alert.peers():
