@@ -25,7 +25,7 @@ struct Node {
     _cancel: DropGuard,
 }
 
-async fn node(config: DhtConfig) -> Node {
+fn node(config: DhtConfig) -> Node {
     let cancel = CancellationToken::new();
     let (sink, discoveries) = mpsc::channel(16);
     let config = DhtConfig { bind: vec![at(0)], ..config };
@@ -68,20 +68,19 @@ async fn peers_meet_and_nodes_are_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let nodes_file = Some(folder.path().join("nodes"));
     let swarm = SwarmHash(rand::random());
-    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
+    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() });
     let bootstrap = Some(vec![first.dht.address().unwrap().to_string()]);
     let one = node(DhtConfig {
         bootstrap: bootstrap.clone(),
         nodes_file: nodes_file.clone(),
         ..DhtConfig::default()
-    })
-    .await;
+    });
     one.joins().await;
     one.dht.add(swarm, Some(7201)).await;
     // Whoever looks up what was just announced may be a moment early, so that several look.
     let mut found = false;
     for _ in 0..20 {
-        let mut other = node(DhtConfig { bootstrap: bootstrap.clone(), ..DhtConfig::default() }).await;
+        let mut other = node(DhtConfig { bootstrap: bootstrap.clone(), ..DhtConfig::default() });
         other.joins().await;
         other.dht.add(swarm, None).await;
         found = tokio::time::timeout(PATIENCE / 20, other.finds(swarm, at(7201))).await.is_ok();
@@ -94,7 +93,7 @@ async fn peers_meet_and_nodes_are_remembered() {
     one.dht.stop().await;
     assert!(one.dht.status().await.is_none());
     // The next run needs no names to begin with.
-    let again = node(DhtConfig { bootstrap: Some(Vec::new()), nodes_file, ..DhtConfig::default() }).await;
+    let again = node(DhtConfig { bootstrap: Some(Vec::new()), nodes_file, ..DhtConfig::default() });
     again.joins().await;
 }
 
@@ -170,13 +169,12 @@ impl Libtorrent {
 #[tokio::test]
 async fn libtorrent_begins_with_our_node() {
     let swarm = SwarmHash(rand::random());
-    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
+    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() });
     let port = first.dht.address().unwrap().port();
     let mut libtorrent = Libtorrent::start(swarm, port).await;
     // It has announced itself once our node names it.
     libtorrent.finds(libtorrent.port).await;
-    let mut ours =
-        node(DhtConfig { bootstrap: Some(vec![at(port).to_string()]), ..DhtConfig::default() }).await;
+    let mut ours = node(DhtConfig { bootstrap: Some(vec![at(port).to_string()]), ..DhtConfig::default() });
     ours.joins().await;
     ours.dht.add(swarm, Some(7204)).await;
     ours.finds(swarm, at(libtorrent.port)).await;
@@ -189,7 +187,7 @@ async fn our_node_begins_with_libtorrent() {
     let swarm = SwarmHash(rand::random());
     let mut libtorrent = Libtorrent::start(swarm, 0).await;
     let bootstrap = Some(vec![at(libtorrent.port).to_string()]);
-    let mut ours = node(DhtConfig { bootstrap, ..DhtConfig::default() }).await;
+    let mut ours = node(DhtConfig { bootstrap, ..DhtConfig::default() });
     ours.joins().await;
     libtorrent.finds(libtorrent.port).await;
     ours.dht.add(swarm, Some(7205)).await;

@@ -1,7 +1,7 @@
 //! The Mainline DHT (BEP 5, 32, 42, 43): finding peers without a tracker.
 //!
-//! [`krpc`] is the datagrams, [`table`], [`lookup`] and [`store`] are what a node knows, asks and keeps for others, [`node`] puts them
-//! together, and [`schedule`] decides which swarm is looked up when. None of these does IO. The task behind a [`Dht`] runs them for
+//! `krpc` is the datagrams, `table`, `lookup` and `store` are what a node knows, asks and keeps for others, `node` puts them
+//! together, and `schedule` decides which swarm is looked up when. None of these does IO. The task behind a [`Dht`] runs them for
 //! all transfers of the process, on one socket a family. Nodes survive a restart through a small text file; what is kept for others does not.
 //!
 //! Why not a crate: `mainline` 8.0 answers only transaction ids of exactly four bytes, while libtorrent sends two, and it knows neither IPv6
