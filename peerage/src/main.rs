@@ -1,3 +1,7 @@
-//! The program: command line, daemon, configuration. The only place that wires things together.
+//! The program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    peerage::cli::main()
+}

@@ -17,7 +17,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds to each address, one a family. Where IPv6 does not exist, IPv4 alone will do, and the reverse.
+    /// Binds to the first address of each family. Where IPv6 does not exist, IPv4 alone will do, and the reverse.
     ///
     /// # Errors
     /// The first address that could not be bound and why, when none could, or when its port is taken.
@@ -25,6 +25,9 @@ impl Sockets {
         let mut sockets = Self { v4: None, v6: None };
         let mut failure = None;
         for address in addresses {
+            if sockets.has(address.is_ipv6()) {
+                continue;
+            }
             match open(*address) {
                 Ok(socket) if address.is_ipv4() => sockets.v4 = Some(socket),
                 Ok(socket) => sockets.v6 = Some(socket),

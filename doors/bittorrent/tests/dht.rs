@@ -25,11 +25,11 @@ struct Node {
     _cancel: DropGuard,
 }
 
-fn node(config: DhtConfig) -> Node {
+async fn node(config: DhtConfig) -> Node {
     let cancel = CancellationToken::new();
     let (sink, discoveries) = mpsc::channel(16);
     let config = DhtConfig { bind: vec![at(0)], ..config };
-    let dht = Dht::start(config, DialRules::new(), sink, cancel.clone()).unwrap();
+    let dht = Dht::start(config, DialRules::new(), sink, cancel.clone()).await.unwrap();
     Node { dht, discoveries, _cancel: cancel.drop_guard() }
 }
 
@@ -68,19 +68,20 @@ async fn peers_meet_and_nodes_are_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let nodes_file = Some(folder.path().join("nodes"));
     let swarm = SwarmHash(rand::random());
-    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() });
+    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
     let bootstrap = Some(vec![first.dht.address().unwrap().to_string()]);
     let one = node(DhtConfig {
         bootstrap: bootstrap.clone(),
         nodes_file: nodes_file.clone(),
         ..DhtConfig::default()
-    });
+    })
+    .await;
     one.joins().await;
     one.dht.add(swarm, Some(7201)).await;
     // Whoever looks up what was just announced may be a moment early, so that several look.
     let mut found = false;
     for _ in 0..20 {
-        let mut other = node(DhtConfig { bootstrap: bootstrap.clone(), ..DhtConfig::default() });
+        let mut other = node(DhtConfig { bootstrap: bootstrap.clone(), ..DhtConfig::default() }).await;
         other.joins().await;
         other.dht.add(swarm, None).await;
         found = tokio::time::timeout(PATIENCE / 20, other.finds(swarm, at(7201))).await.is_ok();
@@ -93,7 +94,7 @@ async fn peers_meet_and_nodes_are_remembered() {
     one.dht.stop().await;
     assert!(one.dht.status().await.is_none());
     // The next run needs no names to begin with.
-    let again = node(DhtConfig { bootstrap: Some(Vec::new()), nodes_file, ..DhtConfig::default() });
+    let again = node(DhtConfig { bootstrap: Some(Vec::new()), nodes_file, ..DhtConfig::default() }).await;
     again.joins().await;
 }
 
@@ -103,7 +104,7 @@ async fn a_port_in_use_is_told() {
     let bind = taken.local_addr().unwrap();
     let (sink, _discoveries) = mpsc::channel(1);
     let config = DhtConfig { bind: vec![bind], ..DhtConfig::default() };
-    let error = Dht::start(config, DialRules::new(), sink, CancellationToken::new()).unwrap_err();
+    let error = Dht::start(config, DialRules::new(), sink, CancellationToken::new()).await.unwrap_err();
     assert!(
         error.to_string().starts_with(&format!("start the DHT node on {bind}: Address already in use")),
         "{error}"
@@ -169,12 +170,13 @@ impl Libtorrent {
 #[tokio::test]
 async fn libtorrent_begins_with_our_node() {
     let swarm = SwarmHash(rand::random());
-    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() });
+    let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
     let port = first.dht.address().unwrap().port();
     let mut libtorrent = Libtorrent::start(swarm, port).await;
     // It has announced itself once our node names it.
     libtorrent.finds(libtorrent.port).await;
-    let mut ours = node(DhtConfig { bootstrap: Some(vec![at(port).to_string()]), ..DhtConfig::default() });
+    let mut ours =
+        node(DhtConfig { bootstrap: Some(vec![at(port).to_string()]), ..DhtConfig::default() }).await;
     ours.joins().await;
     ours.dht.add(swarm, Some(7204)).await;
     ours.finds(swarm, at(libtorrent.port)).await;
@@ -187,7 +189,7 @@ async fn our_node_begins_with_libtorrent() {
     let swarm = SwarmHash(rand::random());
     let mut libtorrent = Libtorrent::start(swarm, 0).await;
     let bootstrap = Some(vec![at(libtorrent.port).to_string()]);
-    let mut ours = node(DhtConfig { bootstrap, ..DhtConfig::default() });
+    let mut ours = node(DhtConfig { bootstrap, ..DhtConfig::default() }).await;
     ours.joins().await;
     libtorrent.finds(libtorrent.port).await;
     ours.dht.add(swarm, Some(7205)).await;

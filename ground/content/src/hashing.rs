@@ -57,7 +57,7 @@ pub struct Hashed {
 }
 
 /// Bytes read at a time: a multiple of a block, and small enough to be in a core's own cache when the second hash reads it.
-const CHUNK: usize = 16 * BLOCK_LENGTH as usize;
+const CHUNK: usize = 8 * BLOCK_LENGTH as usize;
 /// Bytes that a thread takes on at a time, if pieces are shorter than that.
 const UNIT: u32 = 1 << 20;
 
@@ -259,11 +259,11 @@ impl Reader<'_, '_> {
                 let length = CHUNK.min(span.length as usize - begin);
                 self.read(span.entry, span.offset + begin as u64, length)?;
                 for block in self.buffer[..length].chunks(BLOCK_LENGTH as usize) {
-                    if let Some(digest) = &mut digest {
-                        digest.update(block);
-                    }
-                    if v2.is_some() {
-                        self.leaves.push(v2_leaf(block));
+                    match (&mut digest, v2.is_some()) {
+                        (Some(digest), true) => self.leaves.push(digest.update_with_leaf(block)),
+                        (Some(digest), false) => digest.update(block),
+                        (None, true) => self.leaves.push(v2_leaf(block)),
+                        (None, false) => {}
                     }
                 }
             }

@@ -112,7 +112,8 @@ impl Intake {
     /// downloads also calls it now and then for those that receive nothing, since they may be the ones that hold the buffers.
     pub fn relieve(&mut self) {
         let (used, bound) = self.pool.usage();
-        if used <= bound - bound / LOW_FRACTION {
+        // As long as workers hold enough to bring the pool back, waiting for them is better than small writes.
+        if used <= bound - bound / LOW_FRACTION || self.bench.in_flight() >= bound / LOW_FRACTION {
             return;
         }
         let fullest = self.gathering.iter().max_by_key(|(_, assembly)| assembly.held());
@@ -145,7 +146,7 @@ impl Intake {
 
     fn hand_over(&self, piece: PieceIndex, run: work::Run) {
         let Some(assembly) = self.gathering.get(&piece) else { return };
-        if assembly.work().enqueue(run) {
+        if assembly.work().enqueue(&self.bench, run) {
             let (work, bench) = (Arc::clone(assembly.work()), Arc::clone(&self.bench));
             self.workers.submit(move || work.drain(&bench));
         }

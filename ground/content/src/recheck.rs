@@ -124,8 +124,7 @@ fn digest_into(
             return Ok(None);
         }
         for (index, block) in (begin / BLOCK_LENGTH..).zip(chunk.chunks(BLOCK_LENGTH as usize)) {
-            digest.update_v1(block);
-            digest.update_v2(index, block);
+            digest.update_both(index, block);
         }
     }
     Ok(Some(digest.finish()))

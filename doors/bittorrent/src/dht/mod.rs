@@ -104,7 +104,7 @@ impl Dht {
     ///
     /// # Errors
     /// [`DhtError`].
-    pub fn start(
+    pub async fn start(
         config: DhtConfig,
         rules: DialRules,
         peers: PeerSink,
@@ -113,7 +113,7 @@ impl Dht {
         let sockets =
             Sockets::bind(&config.bind).map_err(|(address, source)| DhtError::Socket { address, source })?;
         let address = sockets.address(false).or(sockets.address(true));
-        let task = Task::new(config, rules, peers, sockets);
+        let task = Task::new(config, rules, peers, sockets).await;
         let (commands, inbox) = mpsc::channel(INBOX);
         tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
         Ok(Self { commands, address })

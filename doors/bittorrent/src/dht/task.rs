@@ -59,11 +59,18 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(config: DhtConfig, rules: DialRules, peers: PeerSink, sockets: Sockets) -> Self {
+    /// A task whose node begins with those of the last run.
+    pub(super) async fn new(config: DhtConfig, rules: DialRules, peers: PeerSink, sockets: Sockets) -> Self {
         let families =
             NodeConfig { v4: sockets.has(false), v6: sockets.has(true), read_only: config.read_only };
+        let now = Instant::now();
+        let mut node = Node::new(&families, rand::random(), now);
+        if let Some(path) = config.nodes_file.clone() {
+            let loaded = tokio::task::spawn_blocking(move || nodes::load(&path)).await;
+            node.add_routers(now, &loaded.unwrap_or_default());
+        }
         Self {
-            node: Node::new(&families, rand::random(), Instant::now()),
+            node,
             schedule: Schedule::new(config.concurrency),
             config,
             rules,
@@ -77,8 +84,6 @@ impl Task {
 
     /// Runs until told to stop, or until the last handle is gone.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let remembered = self.load().await;
-        self.node.add_routers(Instant::now(), &remembered);
         let sink = self.peers.clone();
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut resolve = tokio::time::interval(RESOLVE_EVERY);
@@ -202,13 +207,6 @@ impl Task {
                     Err(_) => Vec::new(),
                 }
             });
-        }
-    }
-
-    async fn load(&self) -> Vec<SocketAddr> {
-        match self.config.nodes_file.clone() {
-            Some(path) => tokio::task::spawn_blocking(move || nodes::load(&path)).await.unwrap_or_default(),
-            None => Vec::new(),
         }
     }
 

@@ -25,15 +25,21 @@ pub(super) struct Bench {
     events: Sender<IntakeEvent>,
     /// Attempts begun and neither decided nor cancelled.
     pending: AtomicUsize,
+    /// Blocks handed to workers, whose buffers come back without anybody's doing.
+    in_flight: AtomicUsize,
 }
 
 impl Bench {
     pub(super) fn new(store: Arc<Store>, truth: Arc<Truth>, events: Sender<IntakeEvent>) -> Self {
-        Self { store, truth, events, pending: AtomicUsize::new(0) }
+        Self { store, truth, events, pending: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) }
     }
 
     pub(super) fn pending(&self) -> usize {
         self.pending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 }
 
@@ -61,7 +67,8 @@ struct State {
     inbox: VecDeque<Run>,
     /// A worker has the piece, or a job for it is queued.
     busy: bool,
-    progress: Option<Progress>,
+    /// Boxed, since it is handed around.
+    progress: Option<Box<Progress>>,
 }
 
 /// How far an attempt is.
@@ -89,7 +96,7 @@ enum Settled {
 /// How an attempt ended.
 enum Outcome {
     /// It goes on.
-    Open(Progress),
+    Open(Box<Progress>),
     /// All hashes match, all bytes are written.
     True,
     /// A hash does not match.
@@ -127,7 +134,8 @@ impl PieceWork {
     }
 
     /// Queues a run; true when a job has to be started for it.
-    pub(super) fn enqueue(&self, run: Run) -> bool {
+    pub(super) fn enqueue(&self, bench: &Bench, run: Run) -> bool {
+        bench.in_flight.fetch_add(run.blocks.len(), Ordering::Relaxed);
         let mut state = self.lock();
         state.inbox.push_back(run);
         !std::mem::replace(&mut state.busy, true)
@@ -144,17 +152,15 @@ impl PieceWork {
             let progress = state.progress.take();
             drop(state);
             let attempt = run.attempt;
-            if !self.is_live(attempt) {
-                continue;
-            }
             let open = progress.filter(|progress| progress.attempt == attempt);
-            match self.work_on(bench, open, &run) {
-                Ok(Outcome::Open(progress)) => self.lock().progress = Some(progress),
-                result => {
-                    // Its buffers are free before anybody acts on the verdict.
-                    drop(run);
-                    self.decide(bench, attempt, result);
-                }
+            let result = self.is_live(attempt).then(|| self.work_on(bench, open, &run));
+            // Its buffers are free before anybody acts on the verdict.
+            bench.in_flight.fetch_sub(run.blocks.len(), Ordering::Relaxed);
+            drop(run);
+            match result {
+                None => {}
+                Some(Ok(Outcome::Open(progress))) => self.lock().progress = Some(progress),
+                Some(result) => self.decide(bench, attempt, result),
             }
         }
     }
@@ -191,7 +197,12 @@ impl PieceWork {
 
     /// Hashes and writes a run. A piece whose last run this is gets its verdict before the run is written, so a bad piece
     /// of one run never touches the disk.
-    fn work_on(&self, bench: &Bench, open: Option<Progress>, run: &Run) -> Result<Outcome, StorageError> {
+    fn work_on(
+        &self,
+        bench: &Bench,
+        open: Option<Box<Progress>>,
+        run: &Run,
+    ) -> Result<Outcome, StorageError> {
         let store = &*bench.store;
         let mut progress = match open {
             Some(progress) => progress,
@@ -200,10 +211,11 @@ impl PieceWork {
         for (index, data) in &run.blocks {
             self.catch_up(store, &mut progress)?;
             if progress.next == *index {
-                progress.digest.update_v1(data);
+                progress.digest.update_both(*index, data);
                 progress.next += 1;
+            } else {
+                progress.digest.update_v2(*index, data);
             }
-            progress.digest.update_v2(*index, data);
         }
         self.catch_up(store, &mut progress)?;
         progress.left = progress.left.saturating_sub(run.blocks.len() as u32);
@@ -227,7 +239,7 @@ impl PieceWork {
         Ok(Outcome::True)
     }
 
-    fn start(&self, bench: &Bench, attempt: u32) -> Result<Progress, StorageError> {
+    fn start(&self, bench: &Bench, attempt: u32) -> Result<Box<Progress>, StorageError> {
         let layout = bench.store.layout();
         let digest = PieceDigest::new(&bench.truth, self.piece)
             .ok_or_else(|| self.error(&bench.store, io::Error::other("no hash is known for the piece")))?;
@@ -239,7 +251,7 @@ impl PieceWork {
         let left = settled.iter().filter(|settled| **settled == Settled::No).count() as u32;
         // Without a v1 hash nothing waits for its turn.
         let next = if digest.needs_order() { 0 } else { self.blocks };
-        Ok(Progress { attempt, digest, next, settled, left, losses: bench.store.losses() })
+        Ok(Box::new(Progress { attempt, digest, next, settled, left, losses: bench.store.losses() }))
     }
 
     /// Takes the v1 hash over padding, and over blocks that came too early and were written: those are read back.

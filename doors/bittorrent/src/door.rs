@@ -1,0 +1,616 @@
+//! The door itself: listens, dials, and joins what finds peers to the torrents that want them.
+//!
+//! The door owns the listeners, the registry of torrents by swarm hash, and the handles of the trackers' announcer, the DHT and
+//! local discovery. It decides only what concerns every connection alike: how many there may be, and who may
+//! be dialled at all.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peerage_content::BlockPool;
+use peerage_swarm::core::Found;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::address::{DialRules, Origin};
+use crate::dht::{Dht, DhtConfig};
+use crate::discovery::Discovery;
+use crate::hash::{InfoHashes, SwarmHash};
+use crate::lan::{Lan, LanConfig};
+use crate::mse::{Encryption, lookup_key};
+use crate::peer::greet::{self, Finder, GreetError};
+use crate::peer::{Conversation, Hello, Local};
+use crate::torrent::{Named, Stage, Torrent};
+use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
+use crate::wire::{Handshake, PeerId, Reserved};
+
+/// How long a connection may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Accepted connections that have not greeted yet; more wait in the system's queue.
+const GREETINGS_MAX: usize = 128;
+/// Connections waiting for the listener to accept them.
+const BACKLOG: u32 = 256;
+/// Dials under way for a torrent whose metadata is sought.
+const SEEK_DIALS: usize = 16;
+/// Addresses kept for a torrent whose metadata is sought.
+const SEEK_KNOWN: usize = 1_000;
+/// How long until an address is tried again while metadata is sought.
+const SEEK_AGAIN: Duration = Duration::from_secs(15);
+/// Discoveries waiting to be routed.
+const DISCOVERIES: usize = 128;
+/// How long trackers get to take our goodbye.
+const GOODBYE: Duration = Duration::from_millis(1_200);
+
+/// Settings of the door.
+#[derive(Clone, Debug)]
+pub struct DoorConfig {
+    /// Where to listen; port 0: any.
+    pub listen: Vec<SocketAddr>,
+    /// When a port is taken, take any other.
+    pub listen_elsewhere: bool,
+    /// Message-stream encryption.
+    pub encryption: Encryption,
+    /// Connections in all.
+    pub connections_max: usize,
+    /// The DHT's bootstrap nodes and table; `None`: off.
+    pub dht: Option<DhtSettings>,
+    /// Local discovery.
+    pub lan: bool,
+    /// Name and version, for peers and trackers.
+    pub client: String,
+    /// The first 8 bytes of the peer id (`-XX0000-`).
+    pub peer_id_prefix: [u8; 8],
+}
+
+/// Settings of the DHT node.
+#[derive(Clone, Debug, Default)]
+pub struct DhtSettings {
+    /// `host:port` of nodes to begin with; empty: the well-known ones.
+    pub bootstrap: Vec<String>,
+    /// Where the table is kept between runs.
+    pub nodes_file: Option<std::path::PathBuf>,
+}
+
+/// Why the door does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DoorError {
+    /// An address cannot be listened on.
+    #[error("listen on {address}: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Trackers cannot be spoken to.
+    #[error(transparent)]
+    Announcer(#[from] AnnouncerError),
+}
+
+/// A cheap handle to the door.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<DoorInner>);
+
+#[derive(Debug)]
+pub(crate) struct DoorInner {
+    peer_id: PeerId,
+    local: Arc<Local>,
+    encryption: Encryption,
+    listening: Vec<SocketAddr>,
+    registry: Mutex<Registry>,
+    rules: DialRules,
+    announcer: Announcer,
+    dht: Option<Dht>,
+    lan: Option<Lan>,
+    connections: Arc<Semaphore>,
+    discoveries: mpsc::Sender<Discovery>,
+    pool: BlockPool,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    torrents: HashMap<SwarmHash, Arc<Torrent>>,
+    /// Swarms by what encrypted greetings name them with.
+    keys: HashMap<[u8; 20], SwarmHash>,
+}
+
+impl Door {
+    /// Opens the door: listens and starts what finds peers. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`DoorError`]. A DHT or local discovery that cannot start is only warned of.
+    pub async fn open(
+        config: DoorConfig,
+        pool: BlockPool,
+        tasks: TaskTracker,
+        cancel: CancellationToken,
+    ) -> Result<Self, DoorError> {
+        // Another door of this process may have done so: either way there is a provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            listeners.push(listen(*address, config.listen_elsewhere)?);
+        }
+        let listening: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let port = listening.first().map(SocketAddr::port);
+        let rules = DialRules::new();
+        rules.set_own(own_addresses(&listening));
+        let (discoveries, routed) = mpsc::channel(DISCOVERIES);
+        let announcer = Announcer::start(
+            AnnouncerConfig {
+                port: port.unwrap_or_default(),
+                bind: specific_addresses(&listening),
+                user_agent: config.client.clone(),
+                ..AnnouncerConfig::default()
+            },
+            rules.clone(),
+            discoveries.clone(),
+            cancel.clone(),
+        )?;
+        let dht = match &config.dht {
+            Some(settings) => start_dht(settings, &listening, &rules, &discoveries, &cancel).await,
+            None => None,
+        };
+        let lan = port.filter(|_| config.lan).and_then(|port| {
+            let config = LanConfig { port, interfaces: interfaces_of(&listening) };
+            Lan::start(config, rules.clone(), discoveries.clone(), cancel.clone())
+                .inspect_err(|error| warn!(%error, "local discovery is off"))
+                .ok()
+        });
+        let local = Local {
+            client: config.client,
+            port,
+            dht_port: dht.as_ref().and_then(Dht::address).map(|address| address.port()),
+        };
+        let inner = Arc::new(DoorInner {
+            peer_id: PeerId::new(config.peer_id_prefix, rand::random()),
+            local: Arc::new(local),
+            encryption: config.encryption,
+            listening,
+            registry: Mutex::default(),
+            rules,
+            announcer,
+            dht,
+            lan,
+            connections: Arc::new(Semaphore::new(config.connections_max)),
+            discoveries,
+            pool,
+            tasks,
+            cancel,
+        });
+        for listener in listeners {
+            inner.tasks.spawn(inner.clone().accept_all(listener));
+        }
+        inner.tasks.spawn(inner.clone().route(routed));
+        Ok(Self(inner))
+    }
+
+    /// The addresses it listens on.
+    pub fn listening(&self) -> &[SocketAddr] {
+        &self.0.listening
+    }
+
+    /// Brings a torrent in: it can be connected to from now on. `private` is known only with metadata.
+    pub fn add(&self, hashes: InfoHashes, private: Option<bool>) -> Arc<Torrent> {
+        let torrent =
+            Torrent::new(hashes, private, Arc::downgrade(&self.0), self.0.pool.clone(), self.0.cancel.child_token());
+        self.name(&torrent, hashes);
+        torrent
+    }
+
+    /// Makes a torrent reachable under further names (the metadata of a magnet named both).
+    pub fn name(&self, torrent: &Arc<Torrent>, hashes: InfoHashes) {
+        let mut registry = self.0.registry();
+        for swarm in hashes.swarms() {
+            registry.torrents.insert(swarm, torrent.clone());
+            registry.keys.insert(lookup_key(swarm), swarm);
+        }
+    }
+
+    /// Looks for the metadata of a torrent until it is there: dials what becomes known.
+    pub fn seek(&self, torrent: &Arc<Torrent>) {
+        let inbox = torrent.seek();
+        self.0.tasks.spawn(self.0.clone().seek(torrent.clone(), inbox));
+    }
+
+    /// Announces a torrent wherever peers may find it: trackers, and for public ones the DHT and the local network.
+    pub async fn announce(&self, torrent: &Torrent, tiers: Vec<Vec<TrackerUrl>>, counters: Arc<dyn Counters>) {
+        for swarm in torrent.swarms() {
+            if !tiers.is_empty() {
+                let registration = Registration {
+                    swarm,
+                    peer_id: self.0.peer_id.0,
+                    tiers: tiers.clone(),
+                    counters: counters.clone(),
+                };
+                self.0.announcer.add(registration).await;
+            }
+            if !torrent.is_private() {
+                if let Some(dht) = &self.0.dht {
+                    dht.add(swarm, self.0.listening.first().map(SocketAddr::port)).await;
+                }
+                if let Some(lan) = &self.0.lan {
+                    lan.add(swarm).await;
+                }
+            }
+        }
+    }
+
+    /// Ends announcing; trackers are told.
+    pub async fn withdraw(&self, torrent: &Torrent) {
+        for swarm in torrent.swarms() {
+            self.0.announcer.remove(swarm).await;
+            if let Some(dht) = &self.0.dht {
+                dht.remove(swarm).await;
+            }
+            if let Some(lan) = &self.0.lan {
+                lan.remove(swarm).await;
+            }
+        }
+    }
+
+    /// Tells the trackers that a download is complete.
+    pub async fn completed(&self, torrent: &Torrent) {
+        for swarm in torrent.swarms() {
+            self.0.announcer.completed(swarm).await;
+        }
+    }
+
+    /// Closes a torrent: its connections end.
+    pub fn remove(&self, torrent: &Torrent) {
+        let mut registry = self.0.registry();
+        for swarm in torrent.swarms() {
+            registry.torrents.remove(&swarm);
+            registry.keys.remove(&lookup_key(swarm));
+        }
+        drop(registry);
+        torrent.close();
+    }
+
+    /// Gives a torrent addresses that the user named.
+    pub async fn introduce(&self, torrent: &Torrent, addresses: Vec<SocketAddr>) {
+        let addresses = self.0.rules.keep(addresses, Origin::Given, SEEK_KNOWN);
+        torrent.known(addresses, Found::GIVEN).await;
+    }
+
+    /// The announcer, for status and haste.
+    pub fn announcer(&self) -> &Announcer {
+        &self.0.announcer
+    }
+
+    /// The DHT node, if it runs.
+    pub fn dht(&self) -> Option<&Dht> {
+        self.0.dht.as_ref()
+    }
+
+    /// Local discovery, if it runs.
+    pub fn lan(&self) -> Option<&Lan> {
+        self.0.lan.as_ref()
+    }
+
+    /// Says goodbye to trackers and saves the DHT's table; connections end with the token given to [`Door::open`].
+    pub async fn close(&self) {
+        let dht = async {
+            if let Some(dht) = &self.0.dht {
+                dht.stop().await;
+            }
+        };
+        tokio::join!(self.0.announcer.stop(GOODBYE), dht);
+    }
+}
+
+impl DoorInner {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserved(&self, torrent: &Torrent) -> Reserved {
+        let hashes = torrent.ready().map_or(torrent.hashes(), |ready| ready.hashes);
+        let mut reserved = Reserved::NONE.with_extended().with_fast();
+        if self.dht.is_some() && !torrent.is_private() {
+            reserved = reserved.with_dht();
+        }
+        if hashes.v2.is_some() {
+            reserved = reserved.with_v2();
+        }
+        reserved
+    }
+
+    async fn accept_all(self: Arc<Self>, listener: TcpListener) {
+        let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
+        loop {
+            let Ok(greeting) = greetings.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.cancel.cancelled() => return,
+            };
+            let (mut socket, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting is all that helps.
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            };
+            let door = self.clone();
+            self.tasks.spawn(async move {
+                let Ok(permit) = door.connections.clone().try_acquire_owned() else { return };
+                let address = crate::address::canonical(address);
+                let greeted = tokio::select! {
+                    greeted = greet::accept(&mut socket, address, door.peer_id, door.encryption, &*door) => greeted,
+                    () = door.cancel.cancelled() => return,
+                };
+                drop(greeting);
+                match greeted {
+                    Ok(hello) => door.converse(socket, hello).await,
+                    Err(error) => debug!(%address, %error, "an incoming connection came to nothing"),
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// Talks on a greeted connection until it ends.
+    async fn converse(&self, socket: TcpStream, hello: Hello) {
+        let torrent = self.registry().torrents.get(&hello.handshake.swarm).cloned();
+        let Some(torrent) = torrent else { return };
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%error, "set TCP_NODELAY");
+        }
+        let address = hello.address;
+        let cancel = torrent.cancellation().clone();
+        let conversation = Box::pin(Conversation::new(socket, hello, torrent, self.local.clone()).run(cancel));
+        let ending = conversation.await;
+        debug!(%address, %ending, "connection ended");
+    }
+
+    /// Dials for a running transfer, which hears of failure.
+    pub(crate) fn dial_for_transfer(self: Arc<Self>, torrent: Arc<Torrent>, address: SocketAddr) {
+        let tasks = self.tasks.clone();
+        tasks.spawn(async move {
+            if self.dial(&torrent, address).await.is_err()
+                && let Some(ready) = torrent.ready()
+            {
+                ready.transfer.dial_failed(address).await;
+            }
+        });
+    }
+
+    /// Connects, greets and talks; returns when the conversation is over, or why there was none.
+    async fn dial(&self, torrent: &Arc<Torrent>, address: SocketAddr) -> Result<(), GreetError> {
+        let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
+        let Ok(_permit) = self.connections.clone().try_acquire_owned() else { return Err(cancelled()) };
+        let mut swarms = torrent.swarms();
+        let Some(swarm) = swarms.next() else { return Err(cancelled()) };
+        let also = swarms.next();
+        let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
+        let mut failure = cancelled();
+        for way in self.encryption.dials() {
+            let greeting = async {
+                let mut socket = self.connect(address).await?;
+                let hello = greet::dial(&mut socket, address, ours, also, (*way, self.encryption)).await?;
+                Ok::<_, GreetError>((socket, hello))
+            };
+            let greeted = tokio::select! {
+                greeted = greeting => greeted,
+                () = torrent.cancellation().cancelled() => return Err(cancelled()),
+            };
+            match greeted {
+                Ok((socket, hello)) => {
+                    self.converse(socket, hello).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    debug!(%address, ?way, %error, "dial came to nothing");
+                    let again = error.may_want_another_way();
+                    failure = error;
+                    if !again {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, GreetError> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let same_family = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
+        if let Some(own) = specific_addresses(&self.listening).iter().find(same_family) {
+            socket.bind(SocketAddr::new(*own, 0))?;
+        }
+        let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
+        Ok(connected.map_err(|_| GreetError::TooSlow)??)
+    }
+
+    /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.
+    async fn seek(
+        self: Arc<Self>,
+        torrent: Arc<Torrent>,
+        mut inbox: mpsc::Receiver<Named>,
+    ) {
+        let mut known: Vec<(SocketAddr, Found)> = Vec::new();
+        let mut waiting: Vec<SocketAddr> = Vec::new();
+        let mut dials = JoinSet::new();
+        let mut stage = torrent.stage();
+        let mut again = tokio::time::interval(SEEK_AGAIN);
+        loop {
+            while dials.len() < SEEK_DIALS
+                && let Some(address) = waiting.pop()
+            {
+                let (door, torrent) = (self.clone(), torrent.clone());
+                dials.spawn(async move {
+                    let _ = door.dial(&torrent, address).await;
+                    address
+                });
+            }
+            tokio::select! {
+                named = inbox.recv() => match named {
+                    Some((addresses, found)) => {
+                        for address in addresses {
+                            if known.len() < SEEK_KNOWN && known.iter().all(|(other, _)| *other != address) {
+                                known.push((address, found));
+                                waiting.push(address);
+                            }
+                        }
+                    }
+                    None => break,
+                },
+                Some(_) = dials.join_next() => {}
+                _ = again.tick() => {
+                    if dials.is_empty() {
+                        waiting = known.iter().map(|(address, _)| *address).collect();
+                    }
+                }
+                changed = stage.changed() => {
+                    if changed.is_err() || !matches!(*stage.borrow(), Stage::Seeking) {
+                        break;
+                    }
+                }
+                () = torrent.cancellation().cancelled() => break,
+            }
+        }
+        if let Some(ready) = torrent.ready() {
+            for (address, found) in known {
+                ready.transfer.known(vec![address], found).await;
+            }
+        }
+        // Conversations begun here go on.
+        dials.detach_all();
+    }
+
+    /// Hands what was found to the torrents.
+    async fn route(self: Arc<Self>, mut routed: mpsc::Receiver<Discovery>) {
+        loop {
+            let discovery = tokio::select! {
+                discovery = routed.recv() => discovery,
+                () = self.cancel.cancelled() => return,
+            };
+            let Some(Discovery { swarm, addresses, found, from }) = discovery else { return };
+            let torrent = self.registry().torrents.get(&swarm).cloned();
+            if let Some(torrent) = torrent {
+                debug!(%swarm, peers = addresses.len(), %from, "found peers");
+                torrent.known(addresses, found).await;
+            }
+        }
+    }
+
+    pub(crate) fn dht_node(&self, address: SocketAddr) {
+        if let Some(dht) = self.dht.clone() {
+            self.tasks.spawn(async move { dht.add_node(address).await });
+        }
+    }
+
+    pub(crate) fn rules(&self) -> &DialRules {
+        &self.rules
+    }
+
+    /// Addresses that a peer told us; they have passed the dial rules.
+    pub(crate) fn exchanged(&self, swarm: SwarmHash, addresses: Vec<SocketAddr>) {
+        if !addresses.is_empty() {
+            let discovery = Discovery { swarm, addresses, found: Found::EXCHANGE, from: "a peer".into() };
+            // A full queue means that there is no lack of addresses.
+            let _ = self.discoveries.try_send(discovery);
+        }
+    }
+}
+
+impl Finder for DoorInner {
+    fn by_key(&self, key: &[u8; 20]) -> Option<SwarmHash> {
+        self.registry().keys.get(key).copied()
+    }
+
+    fn in_swarm(&self, swarm: SwarmHash) -> Option<Reserved> {
+        let torrent = self.registry().torrents.get(&swarm).cloned()?;
+        Some(self.reserved(&torrent))
+    }
+}
+
+fn listen(address: SocketAddr, elsewhere: bool) -> Result<TcpListener, DoorError> {
+    let bind = |address: SocketAddr| {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        if address.is_ipv6() {
+            socket2::SockRef::from(&socket).set_only_v6(true)?;
+        }
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let bound = match bind(address) {
+        Err(error) if elsewhere && error.kind() == io::ErrorKind::AddrInUse => {
+            bind(SocketAddr::new(address.ip(), 0))
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| DoorError::Listen { address, source })
+}
+
+async fn start_dht(
+    settings: &DhtSettings,
+    listening: &[SocketAddr],
+    rules: &DialRules,
+    discoveries: &mpsc::Sender<Discovery>,
+    cancel: &CancellationToken,
+) -> Option<Dht> {
+    if listening.is_empty() {
+        return None;
+    }
+    let config = DhtConfig {
+        bind: listening.to_vec(),
+        bootstrap: (!settings.bootstrap.is_empty()).then(|| settings.bootstrap.clone()),
+        nodes_file: settings.nodes_file.clone(),
+        ..DhtConfig::default()
+    };
+    Dht::start(config, rules.clone(), discoveries.clone(), cancel.clone())
+        .await
+        .inspect_err(|error| warn!(%error, "the DHT is off"))
+        .ok()
+}
+
+/// Our listeners as others would name them: one on the unspecified address stands for every address of this machine.
+fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut own = Vec::new();
+    for address in listening {
+        if address.ip().is_unspecified() {
+            let same = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
+            let ips = interfaces.iter().map(if_addrs::Interface::ip).filter(same);
+            own.extend(ips.map(|ip| SocketAddr::new(ip, address.port())));
+        } else {
+            own.push(*address);
+        }
+    }
+    own
+}
+
+/// The names of the interfaces that we listen on, if the user chose any.
+fn interfaces_of(listening: &[SocketAddr]) -> Option<Vec<String>> {
+    let chosen = specific_addresses(listening);
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let names = interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
+    (!chosen.is_empty()).then(|| names.collect())
+}
+
+/// The addresses that the user chose to be seen under, at most one a family.
+fn specific_addresses(listening: &[SocketAddr]) -> Vec<IpAddr> {
+    let unspecified = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let mut specific: Vec<IpAddr> = Vec::new();
+    for ip in listening.iter().map(SocketAddr::ip) {
+        if !unspecified.contains(&ip) && specific.iter().all(|other| other.is_ipv4() != ip.is_ipv4()) {
+            specific.push(ip);
+        }
+    }
+    specific
+}

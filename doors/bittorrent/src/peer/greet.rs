@@ -1,0 +1,206 @@
+//! The first bytes of a connection: plain or encrypted, and for which torrent.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::conversation::Hello;
+use crate::hash::SwarmHash;
+use crate::mse::{Dial, Encryption, Established, Greeting, Initiator, MseError, Progress, Responder, greeting};
+use crate::wire::{Handshake, HandshakeError, HandshakeHead, PeerId, Reserved};
+
+/// How long a peer may take for its whole greeting.
+const GREETING_MAX: Duration = Duration::from_secs(10);
+
+/// Why a greeting failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GreetError {
+    /// The socket failed.
+    #[error(transparent)]
+    Socket(#[from] std::io::Error),
+    /// Closed before the greeting was over: it may want it encrypted (or plain).
+    #[error("closed during the greeting")]
+    Closed,
+    /// It took too long.
+    #[error("no greeting within {} s", GREETING_MAX.as_secs())]
+    TooSlow,
+    /// Not a BitTorrent handshake.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// A failed encrypted handshake.
+    #[error(transparent)]
+    Mse(#[from] MseError),
+    /// It answered for something else.
+    #[error("answered for swarm {0}")]
+    OtherSwarm(SwarmHash),
+    /// We have no such torrent.
+    #[error("unknown swarm {0}")]
+    UnknownSwarm(SwarmHash),
+    /// Plain or encrypted connections are not accepted.
+    #[error("the settings refuse {0:?} connections")]
+    Refused(Dial),
+    /// It is ourselves.
+    #[error("connected to ourselves")]
+    Own,
+}
+
+impl GreetError {
+    /// Whether another way to begin (encrypted instead of plain) may succeed.
+    pub(crate) fn may_want_another_way(&self) -> bool {
+        matches!(self, Self::Closed | Self::Socket(_) | Self::Handshake(_) | Self::Mse(_))
+    }
+}
+
+/// Where accepted connections find their torrent.
+pub(crate) trait Finder: Sync {
+    /// The swarm of a [`lookup_key`](crate::mse::lookup_key).
+    fn by_key(&self, key: &[u8; 20]) -> Option<SwarmHash>;
+    /// What we say of ourselves in a swarm: reserved bits; `None` when we are not in it.
+    fn in_swarm(&self, swarm: SwarmHash) -> Option<Reserved>;
+}
+
+/// Greets a peer that we connected to. `ours` names the swarm; `also` is the other swarm of a hybrid, which it may answer with (BEP 52).
+pub(crate) async fn dial(
+    socket: &mut TcpStream,
+    address: SocketAddr,
+    ours: Handshake,
+    also: Option<SwarmHash>,
+    (way, encryption): (Dial, Encryption),
+) -> Result<Hello, GreetError> {
+    let greeting = async {
+        let (mut received, ciphers) = match way {
+            Dial::Plain => {
+                socket.write_all(&ours.encode()).await?;
+                (Vec::new(), None)
+            }
+            Dial::Encrypted => {
+                let mut out = Vec::new();
+                let mut role = {
+                    let mut rng = rand::rng();
+                    Initiator::start(ours.swarm, encryption.offers(), ours.encode(), &mut rng, &mut out)
+                };
+                let mut heard = Vec::new();
+                let established = loop {
+                    socket.write_all(&out).await?;
+                    out.clear();
+                    heard.clear();
+                    more(socket, &mut heard).await?;
+                    match role.feed(&heard, &mut out)? {
+                        Progress::More(again) => role = again,
+                        Progress::Done(established) => break established,
+                    }
+                };
+                socket.write_all(&out).await?;
+                split(established)
+            }
+        };
+        let mut ciphers = ciphers;
+        let handshake = loop {
+            if let Some(handshake) = Handshake::decode(&received)? {
+                break handshake;
+            }
+            let from = received.len();
+            more(socket, &mut received).await?;
+            if let Some((incoming, _)) = &mut ciphers {
+                incoming.apply(&mut received[from..]);
+            }
+        };
+        if handshake.swarm != ours.swarm && Some(handshake.swarm) != also {
+            return Err(GreetError::OtherSwarm(handshake.swarm));
+        }
+        if handshake.peer_id == ours.peer_id {
+            return Err(GreetError::Own);
+        }
+        let leftover = received.split_off(crate::wire::HANDSHAKE_LENGTH);
+        Ok(Hello { handshake, address, outgoing: true, ciphers, leftover })
+    };
+    tokio::time::timeout(GREETING_MAX, greeting).await.map_err(|_| GreetError::TooSlow)?
+}
+
+/// Greets a peer that connected to us, and answers once it has named a swarm of ours.
+pub(crate) async fn accept(
+    socket: &mut TcpStream,
+    address: SocketAddr,
+    peer_id: PeerId,
+    encryption: Encryption,
+    finder: &impl Finder,
+) -> Result<Hello, GreetError> {
+    let greeted = async {
+        let mut received = Vec::new();
+        let way = loop {
+            more(socket, &mut received).await?;
+            match greeting(&received) {
+                Greeting::Undecided => {}
+                Greeting::Plain => break Dial::Plain,
+                Greeting::Encrypted => break Dial::Encrypted,
+            }
+        };
+        if !encryption.accepts(way) {
+            return Err(GreetError::Refused(way));
+        }
+        let mut ciphers = None;
+        if way == Dial::Encrypted {
+            let mut out = Vec::new();
+            let mut role = Responder::new(encryption, &mut rand::rng());
+            let established = loop {
+                match role.feed(&received, |key| finder.by_key(key), &mut out)? {
+                    Progress::More(again) => role = again,
+                    Progress::Done(established) => break established,
+                }
+                socket.write_all(&out).await?;
+                out.clear();
+                received.clear();
+                more(socket, &mut received).await?;
+            };
+            socket.write_all(&out).await?;
+            (received, ciphers) = split(established);
+        }
+        let mut answered = false;
+        let handshake = loop {
+            if !answered && let Some(head) = HandshakeHead::decode(&received)? {
+                let reserved = finder.in_swarm(head.swarm).ok_or(GreetError::UnknownSwarm(head.swarm))?;
+                let mut answer = Handshake { reserved, swarm: head.swarm, peer_id }.encode();
+                if let Some((_, outgoing)) = &mut ciphers {
+                    outgoing.apply(&mut answer);
+                }
+                socket.write_all(&answer).await?;
+                answered = true;
+            }
+            if let Some(handshake) = Handshake::decode(&received)? {
+                break handshake;
+            }
+            let from = received.len();
+            more(socket, &mut received).await?;
+            if let Some((incoming, _)) = &mut ciphers {
+                incoming.apply(&mut received[from..]);
+            }
+        };
+        if handshake.peer_id == peer_id {
+            return Err(GreetError::Own);
+        }
+        let leftover = received.split_off(crate::wire::HANDSHAKE_LENGTH);
+        Ok(Hello { handshake, address, outgoing: false, ciphers, leftover })
+    };
+    tokio::time::timeout(GREETING_MAX, greeted).await.map_err(|_| GreetError::TooSlow)?
+}
+
+type CipherPair = (crate::mse::Rc4Stream, crate::mse::Rc4Stream);
+
+fn split(established: Established) -> (Vec<u8>, Option<CipherPair>) {
+    (established.received, established.ciphers.map(|ciphers| (ciphers.incoming, ciphers.outgoing)))
+}
+
+/// Waits for some more bytes.
+async fn more(socket: &mut TcpStream, into: &mut Vec<u8>) -> Result<(), GreetError> {
+    let mut buffer = [0; 1_024];
+    match socket.read(&mut buffer).await? {
+        0 => Err(GreetError::Closed),
+        count => {
+            into.extend_from_slice(&buffer[..count]);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! One torrent as the door knows it: its names, its metadata once there is any, and who is connected.
+//!
+//! A torrent begins as [`Stage::Seeking`] (a magnet link) or [`Stage::Ready`]. Connections belong to it in both stages; when the
+//! metadata arrives they stay and enter the transfer. The torrent owns no socket and no bytes of content.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use bytes::Bytes;
+use peerage_content::BlockPool;
+use peerage_swarm::core::{Found, PeerKey};
+use peerage_swarm::driver::{Dialer, Transfer};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::address::DialRules;
+use crate::door::DoorInner;
+use crate::hash::{InfoHashes, SwarmHash};
+use crate::metadata::Fetch;
+use crate::pex::Flood;
+use crate::trees::Trees;
+
+/// Addresses that wait while the metadata is sought.
+const SEEK_INBOX: usize = 64;
+/// Peers remembered for exchange.
+const MET_MAX: usize = 1_000;
+
+/// Addresses, and where they were learnt.
+pub(crate) type Named = (Vec<SocketAddr>, Found);
+
+/// How far a torrent is.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// Its metadata is not known.
+    Seeking,
+    /// It is transferred.
+    Ready(Arc<Ready>),
+    /// It ended.
+    Closed,
+}
+
+/// What a torrent is once its metadata is known.
+#[derive(Debug)]
+pub struct Ready {
+    /// Both hashes, as far as the torrent has them.
+    pub hashes: InfoHashes,
+    /// The bytes of the info dictionary.
+    pub info: Bytes,
+    /// The transfer.
+    pub transfer: Transfer,
+    pub(crate) trees: Trees,
+}
+
+impl Ready {
+    /// A torrent whose transfer has started.
+    pub fn new(hashes: InfoHashes, info: Bytes, transfer: Transfer) -> Self {
+        Self { trees: Trees::new(&transfer), hashes, info, transfer }
+    }
+
+    /// The info dictionary as served to peers (BEP 9).
+    pub fn info_bytes(&self) -> &Bytes {
+        &self.info
+    }
+}
+
+/// A torrent in the door.
+#[derive(Debug)]
+pub struct Torrent {
+    hashes: InfoHashes,
+    private: OnceLock<bool>,
+    stage: watch::Sender<Stage>,
+    metadata: watch::Sender<Option<Bytes>>,
+    search: Mutex<Search>,
+    fetch_turn: tokio::sync::Notify,
+    met: Mutex<HashMap<SocketAddr, Met>>,
+    seek: Mutex<Option<mpsc::Sender<Named>>>,
+    door: Weak<DoorInner>,
+    pool: BlockPool,
+    cancel: CancellationToken,
+}
+
+/// The search for the metadata, shared by all connections.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) fetch: Fetch,
+    /// Requests that wait for their connection to send them.
+    requests: Vec<(PeerKey, u32)>,
+    peers: u64,
+}
+
+/// What a connected peer said of itself.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// Where it can be dialled, as far as it said.
+    pub listen: Option<SocketAddr>,
+    /// What it calls itself; printable.
+    pub client: Option<String>,
+    /// The connection is encrypted.
+    pub encrypted: bool,
+    /// It says that it downloads nothing.
+    pub upload_only: bool,
+}
+
+impl Torrent {
+    pub(crate) fn new(
+        hashes: InfoHashes,
+        private: Option<bool>,
+        door: Weak<DoorInner>,
+        pool: BlockPool,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        let known_private = OnceLock::new();
+        if let Some(private) = private {
+            let _ = known_private.set(private);
+        }
+        Arc::new(Self {
+            hashes,
+            private: known_private,
+            stage: watch::channel(Stage::Seeking).0,
+            metadata: watch::channel(None).0,
+            search: Mutex::new(Search { fetch: Fetch::new(hashes), requests: Vec::new(), peers: 0 }),
+            fetch_turn: tokio::sync::Notify::new(),
+            met: Mutex::default(),
+            seek: Mutex::default(),
+            door,
+            pool,
+            cancel,
+        })
+    }
+
+    /// The names it was opened by.
+    pub fn hashes(&self) -> InfoHashes {
+        self.hashes
+    }
+
+    /// How far it is, as it changes.
+    pub fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// The transfer, once there is one.
+    pub fn ready(&self) -> Option<Arc<Ready>> {
+        match &*self.stage.borrow() {
+            Stage::Ready(ready) => Some(ready.clone()),
+            Stage::Seeking | Stage::Closed => None,
+        }
+    }
+
+    /// Whether peers may come from its trackers alone (BEP 27). Not known before the metadata: then it counts as public, as every magnet link must.
+    pub fn is_private(&self) -> bool {
+        self.private.get().copied().unwrap_or(false)
+    }
+
+    /// Waits for the bytes of the info dictionary, verified against the hashes.
+    ///
+    /// `None` when the torrent was closed before.
+    pub async fn metadata(&self) -> Option<Bytes> {
+        let mut metadata = self.metadata.subscribe();
+        let found = tokio::select! {
+            found = metadata.wait_for(Option::is_some) => found.ok()?.clone(),
+            () = self.cancel.cancelled() => None,
+        };
+        found
+    }
+
+    /// The transfer begins: connections enter it, and addresses go to it.
+    pub fn begin(&self, ready: Ready, private: bool) {
+        let _ = self.private.set(private);
+        *self.seek_sender() = None;
+        self.stage.send_replace(Stage::Ready(Arc::new(ready)));
+    }
+
+    /// Tells of addresses that may have the content; they have passed the dial rules.
+    pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
+        match self.ready() {
+            Some(ready) => ready.transfer.known(addresses, found).await,
+            None => {
+                let seek = self.seek_sender().clone();
+                if let Some(seek) = seek {
+                    let _ = seek.send((addresses, found)).await;
+                }
+            }
+        }
+    }
+
+    /// A dialer for the transfer of this torrent.
+    pub fn dialer(self: &Arc<Self>) -> Arc<dyn Dialer> {
+        Arc::new(TorrentDialer(Arc::downgrade(self)))
+    }
+
+    /// Addresses to try while the metadata is sought; ends the seeking of an earlier call.
+    pub(crate) fn seek(&self) -> mpsc::Receiver<Named> {
+        let (sender, receiver) = mpsc::channel(SEEK_INBOX);
+        *self.seek_sender() = Some(sender);
+        receiver
+    }
+
+    fn seek_sender(&self) -> MutexGuard<'_, Option<mpsc::Sender<Named>>> {
+        self.seek.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn metadata_found(&self, info: Bytes) {
+        self.metadata.send_replace(Some(info));
+    }
+
+    /// The search for the metadata.
+    pub(crate) fn search(&self) -> MutexGuard<'_, Search> {
+        self.search.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key for a peer in the search.
+    pub(crate) fn seek_key(&self) -> PeerKey {
+        let mut search = self.search();
+        search.peers += 1;
+        PeerKey(search.peers)
+    }
+
+    /// The pieces of metadata that one connection is to ask for now; others are woken when there is something for them.
+    pub(crate) fn requests_of(&self, peer: PeerKey, now: Instant) -> Vec<u32> {
+        let mut search = self.search();
+        while let Some(request) = search.fetch.poll_request(now) {
+            search.requests.push(request);
+        }
+        let (own, others): (Vec<_>, Vec<_>) = search.requests.drain(..).partition(|(key, _)| *key == peer);
+        if !others.is_empty() {
+            self.metadata_turn();
+        }
+        search.requests = others;
+        own.into_iter().map(|(_, piece)| piece).collect()
+    }
+
+    /// Another connection changed what is to be fetched of the metadata.
+    pub(crate) fn metadata_turn(&self) {
+        self.fetch_turn.notify_waiters();
+    }
+
+    /// Waits until [`Torrent::metadata_turn`].
+    pub(crate) async fn metadata_changed(&self) {
+        self.fetch_turn.notified().await;
+    }
+
+    pub(crate) fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    /// What the peer at this address said of itself.
+    pub fn met_at(&self, address: SocketAddr) -> Option<Met> {
+        self.met().get(&address).cloned()
+    }
+
+    pub(crate) fn meet_peer(&self, address: SocketAddr, peer: Met) {
+        let mut met = self.met();
+        if met.len() < MET_MAX || met.contains_key(&address) {
+            met.insert(address, peer);
+        }
+    }
+
+    pub(crate) fn forget_peer(&self, address: SocketAddr) {
+        self.met().remove(&address);
+    }
+
+    /// Connected peers by the address of the connection.
+    pub(crate) fn met(&self) -> MutexGuard<'_, HashMap<SocketAddr, Met>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A peer named its DHT node (BEP 5).
+    pub(crate) fn dht_node(&self, address: SocketAddr) {
+        if let Some(door) = self.door.upgrade() {
+            door.dht_node(address);
+        }
+    }
+
+    /// A peer told us of others (BEP 11): `judge` says which of them to believe.
+    pub(crate) fn exchanged(
+        &self,
+        judge: impl FnOnce(&DialRules) -> Result<Vec<SocketAddr>, Flood>,
+    ) -> Result<(), Flood> {
+        let (Some(door), Some(swarm)) = (self.door.upgrade(), self.swarms().next()) else { return Ok(()) };
+        door.exchanged(swarm, judge(door.rules())?);
+        Ok(())
+    }
+
+    pub(crate) fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
+        self.ready().map_or(self.hashes, |ready| ready.hashes).swarms()
+    }
+
+    pub(crate) fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    pub(crate) fn close(&self) {
+        self.stage.send_replace(Stage::Closed);
+        self.cancel.cancel();
+    }
+}
+
+#[derive(Debug)]
+struct TorrentDialer(Weak<Torrent>);
+
+impl Dialer for TorrentDialer {
+    fn dial(&self, address: SocketAddr) {
+        if let Some(torrent) = self.0.upgrade()
+            && let Some(door) = torrent.door.upgrade()
+        {
+            door.dial_for_transfer(torrent, address);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The hash trees of one torrent, as peers ask for them and help to complete them (BEP 52).
+//!
+//! Built lazily: a torrent that nobody asks about its hashes costs nothing here. What is true is decided by
+//! `peerage_content::Truth` alone.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use peerage_content::{BLOCK_LENGTH, Block, Hash32, Layout, Store, Truth};
+use peerage_swarm::core::PeerKey;
+use peerage_swarm::driver::Transfer;
+use sha2::{Digest, Sha256};
+
+use crate::proof::{LayerFetch, PieceLayer, Question, Received, Tree};
+use crate::wire::HashRequest;
+
+/// Piece layers kept ready for questions.
+const LAYERS_MAX: usize = 64;
+
+/// The trees of one transfer.
+#[derive(Debug)]
+pub(crate) struct Trees {
+    layout: Arc<Layout>,
+    truth: Arc<Truth>,
+    store: Arc<Store>,
+    /// Entries by the root of their tree; the first of equal files.
+    entries: OnceLock<HashMap<Hash32, usize>>,
+    layers: Mutex<HashMap<Hash32, Arc<PieceLayer>>>,
+    missing: Mutex<LayerFetch>,
+}
+
+/// What answers a question.
+pub(crate) enum Answer {
+    /// These hashes.
+    Now(Vec<Hash32>),
+    /// Pieces must be read and hashed: call [`Job::run`] where blocking is fine.
+    Later(Box<Job>),
+    /// Nothing: reject.
+    Never,
+}
+
+/// A question that needs the leaves of pieces.
+pub(crate) struct Job {
+    question: Question,
+    layer: Option<Arc<PieceLayer>>,
+    pieces: Range<u32>,
+    layout: Arc<Layout>,
+    store: Arc<Store>,
+}
+
+impl Trees {
+    pub(crate) fn new(transfer: &Transfer) -> Self {
+        let (layout, truth) = (transfer.layout().clone(), transfer.truth().clone());
+        let mut missing = LayerFetch::new();
+        for entry in truth.missing_layers() {
+            if let Some(tree) = tree(&layout, &truth, entry) {
+                missing.want(entry, tree);
+            }
+        }
+        Self {
+            layout,
+            truth,
+            store: transfer.store().clone(),
+            entries: OnceLock::new(),
+            layers: Mutex::default(),
+            missing: Mutex::new(missing),
+        }
+    }
+
+    /// The tree that a request means, and the question it asks.
+    pub(crate) fn question(&self, request: &HashRequest) -> Option<(usize, Question)> {
+        let entry = *self.entries().get(&request.root)?;
+        let tree = tree(&self.layout, &self.truth, entry)?;
+        Some((entry, Question::new(&tree, request).ok()?))
+    }
+
+    /// Answers a question about an entry.
+    pub(crate) fn answer(&self, entry: usize, question: Question) -> Answer {
+        let layer = self.layer(entry);
+        match question.needs_leaves() {
+            None => question.answer(layer.as_deref(), &[]).map_or(Answer::Never, Answer::Now),
+            Some(pieces) => {
+                let first = self.layout.pieces_of(entry).start;
+                let pieces = first + pieces.start..first + pieces.end;
+                if !pieces.clone().all(|piece| self.store.is_verified(piece)) {
+                    return Answer::Never;
+                }
+                let (layout, store) = (self.layout.clone(), self.store.clone());
+                Answer::Later(Box::new(Job { question, layer, pieces, layout, store }))
+            }
+        }
+    }
+
+    /// Whether every hash is known.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing().is_done()
+    }
+
+    /// What to ask of a peer that has content.
+    pub(crate) fn requests_of(&self, peer: PeerKey, now: Instant) -> Vec<HashRequest> {
+        let mut missing = self.missing();
+        std::iter::from_fn(|| missing.poll_request(now, peer, |_, _| true)).collect()
+    }
+
+    /// An answer of a peer. Returns the pieces whose hashes are known from now on; an error when it lied.
+    pub(crate) fn hashes(
+        &self,
+        peer: PeerKey,
+        request: &HashRequest,
+        hashes: &[Hash32],
+        now: Instant,
+    ) -> Result<Vec<Range<u32>>, ()> {
+        match self.missing().hashes(now, peer, request, hashes) {
+            Received::Lie => Err(()),
+            Received::Taken | Received::Unrequested => Ok(Vec::new()),
+            Received::Complete { entries, layer } => Ok(entries
+                .into_iter()
+                .filter(|entry| self.truth.set_layer(&self.layout, *entry, layer.clone()).is_ok())
+                .map(|entry| self.layout.pieces_of(entry))
+                .collect()),
+        }
+    }
+
+    /// A peer will not answer.
+    pub(crate) fn rejected(&self, peer: PeerKey, request: &HashRequest, now: Instant) {
+        self.missing().rejected(now, peer, request);
+    }
+
+    /// A peer is gone.
+    pub(crate) fn left(&self, peer: PeerKey) {
+        self.missing().left(peer);
+    }
+
+    fn entries(&self) -> &HashMap<Hash32, usize> {
+        self.entries.get_or_init(|| {
+            let all = (0..self.layout.entries().len()).rev();
+            all.filter_map(|entry| Some((self.truth.v2_file(entry)?.root, entry))).collect()
+        })
+    }
+
+    fn layer(&self, entry: usize) -> Option<Arc<PieceLayer>> {
+        let file = self.truth.v2_file(entry)?;
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(layer) = layers.get(&file.root) {
+            return Some(layer.clone());
+        }
+        let tree = tree(&self.layout, &self.truth, entry)?;
+        let layer = Arc::new(PieceLayer::new(tree, file.layer?)?);
+        if layers.len() >= LAYERS_MAX {
+            layers.clear();
+        }
+        layers.insert(file.root, layer.clone());
+        Some(layer)
+    }
+
+    fn missing(&self) -> MutexGuard<'_, LayerFetch> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    /// Reads and hashes; `None`: reject.
+    pub(crate) fn run(self) -> Option<Vec<Hash32>> {
+        let mut leaves = Vec::new();
+        let mut buffer = vec![0; BLOCK_LENGTH as usize];
+        for piece in self.pieces.clone() {
+            for index in 0..self.layout.block_count(piece) {
+                // Leaves end with the file: pads of a hybrid are no part of its tree.
+                let block = self.layout.block(piece, index);
+                let length = self.file_bytes(block);
+                if length == 0 {
+                    break;
+                }
+                let data = buffer.get_mut(..length as usize)?;
+                self.store.read(Block { length, ..block }, data).ok()?;
+                leaves.push(Sha256::digest(&*data).into());
+            }
+        }
+        self.question.answer(self.layer.as_deref(), &leaves)
+    }
+
+    /// How many bytes of a block belong to the file that its piece begins with.
+    fn file_bytes(&self, block: Block) -> u32 {
+        let first = self.layout.spans(Block { begin: 0, length: 1, piece: block.piece }).next();
+        let Some(first) = first else { return 0 };
+        self.layout.spans(block).take_while(|span| span.entry == first.entry).map(|span| span.length).sum()
+    }
+}
+
+fn tree(layout: &Layout, truth: &Truth, entry: usize) -> Option<Tree> {
+    let length = layout.entries().get(entry)?.length;
+    Tree::new(truth.v2_file(entry)?.root, length, layout.piece_length())
+}

@@ -1,0 +1,173 @@
+//! `peerage pause`, `resume`, `remove`, `verify` and `limit`: tell the daemon what to do.
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use serde_json::json;
+
+use super::follow::{Ended, Until, follow};
+use super::{App, session};
+use crate::api::Client;
+use crate::control::Control;
+use crate::errors::{FAILURE, problem, usage};
+use crate::model::{Limits, State, TransferId, TransferRef, TransferView};
+use crate::ui::{Shown, percent};
+use crate::values::Bytes;
+
+/// Stop transfers; they stay known and stop across restarts
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Start paused or failed transfers again
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Forget transfers; files stay unless --files is given
+#[derive(Debug, Args)]
+#[command(visible_alias = "rm")]
+pub(super) struct Remove {
+    #[command(flatten)]
+    which: Which,
+    /// Delete what was downloaded, too. What is shared in place is never deleted
+    #[arg(long)]
+    files: bool,
+}
+
+/// Compare every byte on disk with its hash, and wait for the result
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Limit the rates of a transfer, or of the whole daemon
+#[derive(Debug, Args)]
+pub(super) struct Limit {
+    /// A transfer's number or the beginning of an info hash; without it, all of the daemon together
+    #[arg(value_name = "TRANSFER")]
+    which: Option<TransferRef>,
+    /// Send no more than this a second: 500k, 5M; 0: no limit
+    #[arg(long, value_name = "RATE")]
+    up: Option<Bytes>,
+    /// Receive no more than this a second
+    #[arg(long, value_name = "RATE")]
+    down: Option<Bytes>,
+}
+
+/// Some transfers, or all.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// Their numbers, or beginnings of their info hashes
+    #[arg(value_name = "TRANSFER")]
+    which: Vec<TransferRef>,
+    /// All transfers
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    async fn find(&self, daemon: &Client) -> Result<Vec<TransferId>> {
+        if self.all {
+            return Ok(daemon.list().await?.into_iter().map(|view| view.id).collect());
+        }
+        let mut found = Vec::new();
+        for which in &self.which {
+            found.push(daemon.find(which).await?);
+        }
+        Ok(found)
+    }
+}
+
+pub(super) async fn pause(app: &App, args: Pause) -> Result<u8> {
+    let daemon = session::daemon(app).await?;
+    for id in args.which.find(&daemon).await? {
+        daemon.pause(id).await?;
+        done(app, "paused", &daemon.view(id).await?)?;
+    }
+    Ok(0)
+}
+
+pub(super) async fn resume(app: &App, args: Resume) -> Result<u8> {
+    let daemon = session::daemon(app).await?;
+    for id in args.which.find(&daemon).await? {
+        daemon.resume(id).await?;
+        done(app, "resumed", &daemon.view(id).await?)?;
+    }
+    Ok(0)
+}
+
+pub(super) async fn remove(app: &App, args: Remove) -> Result<u8> {
+    let daemon = session::daemon(app).await?;
+    for id in args.which.find(&daemon).await? {
+        let view = daemon.view(id).await?;
+        daemon.remove(id, args.files).await?;
+        done(app, "removed", &view)?;
+    }
+    Ok(0)
+}
+
+/// Says what was done, by number and name.
+fn done(app: &App, verb: &str, view: &TransferView) -> Result<()> {
+    if app.ui.json {
+        app.ui.object(&json!({ "event": verb, "id": view.id, "name": view.name }))?;
+    }
+    app.ui.say(format!("{verb} {}  {}", view.id, Shown(view.name.as_os_str())));
+    Ok(())
+}
+
+pub(super) async fn verify(app: &App, args: Verify) -> Result<u8> {
+    let daemon = session::daemon(app).await?;
+    let mut status = 0;
+    for id in args.which.find(&daemon).await? {
+        daemon.verify(id).await?;
+        let view = match follow(app, &daemon, id, Until::Checked, |_, _| Ok(())).await? {
+            Ended::Interrupted => return Ok(app.quit.status()),
+            Ended::Done(view) => view,
+        };
+        let wanted = view.wanted.unwrap_or(0);
+        if app.ui.json {
+            app.ui.object(&json!({
+                "event": "verified", "id": id, "name": view.name, "verified": view.verified, "wanted": wanted,
+            }))?;
+        } else {
+            let name = Shown(view.name.as_os_str());
+            app.ui.data(format!("{id}  {name}: {} % is there and true", percent(view.verified, wanted)))?;
+        }
+        if matches!(view.state, State::Changed | State::Error) {
+            let told = view.problem.clone().map_or_else(|| anyhow!("transfer {id} has a fault"), Into::into);
+            app.ui.error(&problem(&told));
+            status = FAILURE;
+        }
+    }
+    Ok(status)
+}
+
+pub(super) async fn limit(app: &App, args: Limit) -> Result<u8> {
+    if args.up.is_none() && args.down.is_none() {
+        return Err(usage("name a limit with --up RATE or --down RATE"));
+    }
+    let daemon = session::daemon(app).await?;
+    let id = match &args.which {
+        Some(which) => Some(daemon.find(which).await?),
+        None => None,
+    };
+    let limits = Limits { up: args.up.map(|rate| rate.0), down: args.down.map(|rate| rate.0) };
+    daemon.limit(id, limits).await?;
+    if app.ui.json {
+        app.ui.object(&json!({ "event": "limited", "id": id, "up": limits.up, "down": limits.down }))?;
+    }
+    let whom = id.map_or_else(|| "the daemon".to_owned(), |id| format!("transfer {id}"));
+    let word = |rate: Bytes| if rate.0 == 0 { "no limit".to_owned() } else { format!("{rate}/s") };
+    let told = [
+        args.up.map(|rate| format!("up {}", word(rate))),
+        args.down.map(|rate| format!("down {}", word(rate))),
+    ];
+    app.ui.say(format!("{whom}: {}", told.into_iter().flatten().collect::<Vec<_>>().join(", ")));
+    Ok(0)
+}

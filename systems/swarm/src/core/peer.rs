@@ -1,0 +1,200 @@
+//! What the core knows about one connected peer.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use peerage_content::{BLOCK_LENGTH, PieceIndex};
+
+use super::pipeline::Pipeline;
+use super::rate::Rate;
+use super::snub::Snub;
+use super::{Availability, Config, PeerCaps, PeerKey, PeerStats};
+
+/// Pieces a peer may allow while choking us; BEP 6 suggests ten.
+const ALLOWED_FAST_MAX: usize = 64;
+/// Requests taken back that are remembered per peer, because their data may still come.
+const WITHDRAWN_MAX: usize = 2_048;
+
+/// A request for a block, by its number in the piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) piece: PieceIndex,
+    pub(super) index: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) key: PeerKey,
+    pub(super) caps: PeerCaps,
+    pub(super) joined: Instant,
+
+    pub(super) availability: Availability,
+    /// Its pieces are counted one by one, not as a seed's: it became a seed while connected.
+    pub(super) counted_singly: bool,
+    /// Pieces it has that we would fetch; for a seed the transfer knows the number.
+    pub(super) interesting: u32,
+    pub(super) told_interested: bool,
+
+    pub(super) choking_us: bool,
+    pub(super) allowed_fast: Vec<PieceIndex>,
+    /// Requests on their way, oldest first.
+    pub(super) requests: VecDeque<Asked>,
+    /// Requests taken back or given up, whose data may still come.
+    withdrawn: VecDeque<Asked>,
+    pub(super) pipeline: Pipeline,
+    pub(super) snub: Snub,
+    /// Nothing is asked before this time, because it refused.
+    pub(super) refused_until: Option<Instant>,
+    pub(super) refusals: u8,
+    /// The picker's epoch at which nothing was found for it; the same epoch would find nothing again.
+    pub(super) exhausted: Option<u64>,
+    pub(super) download: Rate,
+    /// Blocks nobody asked for, more of late than asked for.
+    pub(super) unrequested: u32,
+    /// Suspected of bad data: fetches pieces alone until one proves it right or wrong.
+    pub(super) on_parole: bool,
+
+    pub(super) choked: bool,
+    pub(super) interested: bool,
+    pub(super) upload_only: bool,
+    pub(super) upload: Rate,
+    /// When it was last unchoked; `None`: never.
+    pub(super) unchoked_at: Option<Instant>,
+}
+
+impl Peer {
+    pub(super) fn new(key: PeerKey, caps: PeerCaps, now: Instant) -> Self {
+        Self {
+            key,
+            joined: now,
+            availability: Availability::None,
+            counted_singly: false,
+            interesting: 0,
+            told_interested: false,
+            choking_us: !caps.serves_only,
+            allowed_fast: Vec::new(),
+            requests: VecDeque::new(),
+            withdrawn: VecDeque::new(),
+            pipeline: Pipeline::new(now),
+            snub: Snub::default(),
+            refused_until: None,
+            refusals: 0,
+            exhausted: None,
+            download: Rate::new(now),
+            unrequested: 0,
+            on_parole: false,
+            choked: true,
+            interested: false,
+            upload_only: caps.serves_only,
+            upload: Rate::new(now),
+            unchoked_at: None,
+            caps,
+        }
+    }
+
+    pub(super) fn has(&self, piece: PieceIndex) -> bool {
+        match &self.availability {
+            Availability::All => true,
+            Availability::None => false,
+            Availability::Some(set) => set.contains(piece),
+        }
+    }
+
+    pub(super) fn is_seed(&self) -> bool {
+        matches!(self.availability, Availability::All)
+    }
+
+    pub(super) fn pieces(&self, of: u32) -> u32 {
+        match &self.availability {
+            Availability::All => of,
+            Availability::None => 0,
+            Availability::Some(set) => set.count(),
+        }
+    }
+
+    /// Whether a block of the piece may be requested now.
+    pub(super) fn may_request(&self, piece: PieceIndex) -> bool {
+        self.has(piece) && (!self.choking_us || self.allowed_fast.contains(&piece))
+    }
+
+    /// Whether requests may go out at all.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        (!self.choking_us || !self.allowed_fast.is_empty()) && self.refused_until.is_none_or(|until| until <= now)
+    }
+
+    pub(super) fn allow_fast(&mut self, piece: PieceIndex) {
+        if self.allowed_fast.len() < ALLOWED_FAST_MAX && !self.allowed_fast.contains(&piece) {
+            self.allowed_fast.push(piece);
+        }
+    }
+
+    /// Requests to keep on their way.
+    pub(super) fn depth(&self, config: &Config) -> usize {
+        if self.snub.is_snubbed() { 1 } else { self.pipeline.depth(config, self.caps.requests_max) }
+    }
+
+    /// Takes a request off the list; false when it is not on it. Blocks mostly come in the order they were asked for, so the search is short.
+    pub(super) fn take_request(&mut self, asked: Asked) -> bool {
+        match self.requests.iter().position(|request| *request == asked) {
+            Some(0) => self.requests.pop_front().is_some(),
+            Some(at) => self.requests.remove(at).is_some(),
+            None => false,
+        }
+    }
+
+    /// Remembers a request that was taken back.
+    pub(super) fn withdraw(&mut self, asked: Asked) {
+        if self.withdrawn.len() >= WITHDRAWN_MAX {
+            self.withdrawn.pop_front();
+        }
+        self.withdrawn.push_back(asked);
+    }
+
+    /// Forgets a request that was taken back; false when there was none.
+    pub(super) fn take_withdrawn(&mut self, asked: Asked) -> bool {
+        let at = self.withdrawn.iter().position(|request| *request == asked);
+        at.and_then(|at| self.withdrawn.remove(at)).is_some()
+    }
+
+    /// When the request at a place in its queue will be answered, counted from now.
+    pub(super) fn time_to_answer(&self, place: usize, now: Instant) -> Duration {
+        let rate = self.download.over(now, ETA_SECONDS);
+        if self.snub.is_snubbed() {
+            return FOREVER;
+        }
+        if rate == 0 {
+            // Not a byte of late: the longer it has been silent, the longer it will be.
+            return 2 * self.snub.waited(now) + SILENT;
+        }
+        Duration::from_secs_f64((place + 1) as f64 * f64::from(BLOCK_LENGTH) / rate as f64).min(FOREVER)
+    }
+
+    pub(super) fn stats(&self, now: Instant, pieces: u32) -> PeerStats {
+        PeerStats {
+            peer: self.key,
+            address: self.caps.address,
+            outgoing: self.caps.outgoing,
+            downloaded: self.download.total(),
+            uploaded: self.upload.total(),
+            download_rate: self.download.over(now, SHOWN_SECONDS),
+            upload_rate: self.upload.over(now, SHOWN_SECONDS),
+            pieces: self.pieces(pieces),
+            choking_us: self.choking_us,
+            choked: self.choked,
+            interested: self.interested,
+            interesting: self.told_interested,
+            requests: self.requests.len(),
+            snubbed: self.snub.is_snubbed(),
+            connected: now.saturating_duration_since(self.joined),
+        }
+    }
+}
+
+/// Seconds of the rates that people see.
+pub(super) const SHOWN_SECONDS: u64 = 5;
+/// Seconds of the rate that predicts when a block will come.
+const ETA_SECONDS: u64 = 8;
+/// What a peer that never sent anything is expected to need.
+const SILENT: Duration = Duration::from_secs(2);
+/// Later than anything.
+const FOREVER: Duration = Duration::from_secs(86_400);

@@ -1,0 +1,149 @@
+//! The uploading half of [`Swarm`]: slots, and what is shown while super-seeding.
+
+use std::time::Instant;
+
+use peerage_content::PieceIndex;
+
+use super::choke::{self, Candidate, Choker};
+use super::superseed::SuperSeed;
+use super::{Output, PeerKey, Swarm};
+
+impl Swarm {
+    pub(super) fn on_sent(&mut self, now: Instant, key: PeerKey, bytes: u64) {
+        self.uploaded += bytes;
+        self.rate_up.add(now, bytes);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.upload.add(now, bytes);
+        }
+    }
+
+    /// A peer that becomes interested is served at once when a slot is free; one that loses interest frees its slot.
+    pub(super) fn on_interest(&mut self, _now: Instant, key: PeerKey, interested: bool) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if peer.caps.serves_only || peer.interested == interested {
+            return;
+        }
+        peer.interested = interested;
+        self.slot_free |= interested == peer.choked;
+    }
+
+    /// Decides anew whom to serve.
+    pub(super) fn choke_round(&mut self, now: Instant) {
+        let unchoked = if self.serving {
+            let slots = self.slots(now);
+            let candidates = self.candidates(now);
+            if self.finished {
+                self.choker.round_robin(now, candidates, slots, &mut self.rng)
+            } else {
+                self.choker.tit_for_tat(now, candidates, slots, &mut self.rng)
+            }
+        } else {
+            Vec::new()
+        };
+        let changed: Vec<(PeerKey, bool)> = self
+            .peers
+            .values()
+            .filter(|peer| !peer.caps.serves_only)
+            .map(|peer| (peer.key, !unchoked.contains(&peer.key)))
+            .filter(|(key, choked)| self.peers.get(key).is_some_and(|peer| peer.choked != *choked))
+            .collect();
+        // First make room, then give it away.
+        for wanted in [true, false] {
+            for &(key, choked) in changed.iter().filter(|(_, choked)| *choked == wanted) {
+                self.set_choked(now, key, choked);
+            }
+        }
+    }
+
+    /// Gives away free slots, between the rounds.
+    pub(super) fn fill_slots(&mut self, now: Instant) {
+        if !self.serving || self.peers.is_empty() {
+            return;
+        }
+        let slots = self.slots(now);
+        let slots = slots + choke::optimistic_slots(slots);
+        let taken = self.peers.values().filter(|peer| !peer.choked && peer.interested).count();
+        if taken >= slots || !self.peers.values().any(|peer| peer.choked && peer.interested) {
+            return;
+        }
+        let mut candidates = self.candidates(now);
+        for _ in taken..slots {
+            let Some(key) = Choker::successor(now, &candidates, self.finished, &mut self.rng) else { return };
+            candidates.retain(|candidate| candidate.peer != key);
+            self.set_choked(now, key, false);
+        }
+    }
+
+    fn slots(&self, now: Instant) -> usize {
+        choke::slots(self.config.upload_slots, self.rate_up.per_second(now))
+    }
+
+    fn candidates(&self, now: Instant) -> Vec<Candidate> {
+        self.peers
+            .values()
+            .filter(|peer| !peer.caps.serves_only)
+            .map(|peer| Candidate {
+                peer: peer.key,
+                interested: peer.interested,
+                choked: peer.choked,
+                snubs: peer.snub.is_snubbed(),
+                gives: peer.download.per_second(now),
+                takes: peer.upload.per_second(now),
+                joined: peer.joined,
+                unchoked_at: peer.unchoked_at,
+            })
+            .collect()
+    }
+
+    fn set_choked(&mut self, now: Instant, key: PeerKey, choked: bool) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.choked = choked;
+        if !choked {
+            peer.unchoked_at = Some(now);
+        }
+        self.outputs.push_back(Output::Choke { peer: key, choked });
+    }
+
+    /// Begins to super-seed, if that is wished and everything is here. Who is connected already knows what we have and goes on as
+    /// before.
+    pub(super) fn begin_super_seeding(&mut self) {
+        if self.config.super_seeding && self.picker.have.is_full() && self.super_seed.is_none() {
+            self.super_seed = Some(Box::new(SuperSeed::new(self.layout.piece_count())));
+        }
+    }
+
+    /// Tells those that were shown only some pieces about the rest.
+    pub(super) fn end_super_seeding(&mut self) {
+        let Some(super_seed) = self.super_seed.take() else { return };
+        let keys: Vec<PeerKey> = super_seed.peers().collect();
+        for key in keys {
+            let Some(peer) = self.peers.get(&key) else { continue };
+            let unseen = self.picker.have.iter().filter(|&piece| !peer.has(piece) && !super_seed.was_shown(key, piece));
+            self.outputs.extend(unseen.map(|piece| Output::Announce { peer: Some(key), piece }));
+        }
+    }
+
+    /// Shows a peer its next piece.
+    pub(super) fn show_next(&mut self, key: PeerKey) {
+        let Some(super_seed) = &mut self.super_seed else { return };
+        let Some(peer) = self.peers.get(&key) else { return };
+        let next = super_seed.show(key, |piece| !peer.has(piece), &self.picker.index.copies, &mut self.rng);
+        if let Some(piece) = next {
+            self.outputs.push_back(Output::Announce { peer: Some(key), piece });
+        }
+    }
+
+    /// A peer got a piece: those that are proven to have passed it on are shown another.
+    pub(super) fn pass_on(&mut self, key: PeerKey, piece: PieceIndex) {
+        let Some(super_seed) = &mut self.super_seed else { return };
+        let proven = super_seed.on_have(key, piece);
+        for peer in proven {
+            self.show_next(peer);
+        }
+        let Some(super_seed) = &self.super_seed else { return };
+        let idle = !self.peers.keys().any(|key| super_seed.has_work(*key));
+        if idle && let Some(&waiting) = super_seed.waiting().first() {
+            self.show_next(waiting);
+        }
+    }
+}

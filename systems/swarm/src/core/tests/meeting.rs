@@ -1,0 +1,141 @@
+//! Scenarios of peers that come and go.
+
+use std::time::Duration;
+
+use super::super::*;
+use super::rig::{Rig, address, caps};
+
+fn dials(rig: &mut Rig) -> Vec<std::net::SocketAddr> {
+    rig.take_outputs()
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Dial { address } => Some(address),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn dials_stay_within_their_limits() {
+    let config = Config { connections_max: 5, dials_max: 3, ..Config::default() };
+    let mut rig = Rig::new(config, 4, 4);
+    let known: Vec<_> = (0..20).map(address).collect();
+    rig.input(Input::Known { addresses: &known, found: Found::TRACKER });
+    let first = dials(&mut rig);
+    assert_eq!(first.len(), 3);
+    for address in first {
+        rig.join_silently(PeerCaps { address, ..caps(0) });
+    }
+    let second = dials(&mut rig);
+    assert_eq!(second.len(), 2, "five connections at most");
+    rig.input(Input::DialFailed { address: second[0] });
+    assert_eq!(dials(&mut rig).len(), 1);
+}
+
+#[test]
+fn the_same_peer_twice_is_a_duplicate() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    rig.join_silently(caps(1));
+    let again = rig.join_silently(caps(1));
+    assert!(rig.outputs.contains(&Output::Dismiss { peer: again, why: Dismissal::Duplicate }));
+    let incoming = PeerCaps {
+        address: "10.0.0.1:50000".parse().unwrap(),
+        listen_address: Some(address(1)),
+        outgoing: false,
+        ..caps(1)
+    };
+    let third = rig.join_silently(incoming);
+    assert!(rig.outputs.contains(&Output::Dismiss { peer: third, why: Dismissal::Duplicate }));
+    let neighbour = PeerCaps { listen_address: None, address: "10.0.0.1:50001".parse().unwrap(), outgoing: false, ..caps(1) };
+    let fourth = rig.join_silently(neighbour);
+    assert!(rig.peers.contains_key(&fourth), "another one behind the same address");
+}
+
+#[test]
+fn an_incoming_peers_listener_joins_the_book_and_is_not_dialled_while_it_is_here() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    let incoming = PeerCaps {
+        address: "10.0.0.1:50000".parse().unwrap(),
+        listen_address: Some(address(1)),
+        outgoing: false,
+        ..caps(1)
+    };
+    let peer = rig.join_silently(incoming);
+    assert_eq!((rig.swarm.stats(rig.now).peers_known, dials(&mut rig)), (1, vec![]));
+    rig.leave(peer);
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(dials(&mut rig), [address(1)]);
+}
+
+#[test]
+fn two_seeds_have_nothing_to_gain() {
+    let mut rig = Rig::seed(Config::default(), 4, 4);
+    let seed = rig.join_silently(caps(1));
+    rig.has(seed, (0..4).collect());
+    let partial = rig.join_silently(caps(2));
+    rig.has(partial, (0..2).collect());
+    assert!(rig.peers.contains_key(&partial));
+    rig.input(Input::UploadOnly { peer: partial, upload_only: true });
+    for peer in [seed, partial] {
+        assert!(rig.outputs.contains(&Output::Dismiss { peer, why: Dismissal::NothingToGain }));
+    }
+    let growing = rig.join_silently(caps(3));
+    (0..4).for_each(|piece| rig.input(Input::Have { peer: growing, piece }));
+    assert!(!rig.peers.contains_key(&growing), "it has become a seed");
+}
+
+#[test]
+fn an_idle_peer_makes_room_for_a_newcomer_and_a_busy_one_does_not() {
+    let mut rig = Rig::new(Config { connections_max: 2, ..Config::default() }, 90, 4);
+    let busy = rig.join(caps(1), 0..90);
+    let idle = rig.join_silently(caps(2));
+    let early = rig.join_silently(caps(3));
+    assert!(rig.outputs.contains(&Output::Dismiss { peer: early, why: Dismissal::TooMany }), "nobody has settled yet");
+    for _ in 0..70 {
+        rig.pass(Duration::from_secs(1));
+        rig.answer(busy);
+        rig.complete().into_iter().for_each(|piece| rig.verify(piece));
+    }
+    let late = rig.join_silently(caps(4));
+    assert!(rig.peers.contains_key(&late) && rig.peers.contains_key(&busy) && !rig.peers.contains_key(&idle));
+    rig.check();
+}
+
+#[test]
+fn inputs_about_a_peer_that_left_are_ignored() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    let peer = rig.join(caps(1), 0..4);
+    let block = rig.requests_of(peer)[0];
+    rig.leave(peer);
+    rig.take_outputs();
+    rig.input(Input::Have { peer, piece: 1 });
+    rig.input(Input::Choked { peer, choked: false });
+    rig.input(Input::Rejected { peer, blocks: &[block] });
+    rig.input(Input::Sent { peer, bytes: 5 });
+    rig.input(Input::Left { peer });
+    assert_eq!(rig.send(peer, block), Received::Unrequested);
+    assert_eq!(rig.take_outputs(), []);
+    rig.check();
+}
+
+#[test]
+fn an_idle_seed_needs_no_timer_and_little_memory() {
+    let mut rig = Rig::seed(Config::default(), 10_000, 16);
+    assert_eq!(rig.swarm.poll_timeout(), None);
+    let peer = rig.join_silently(caps(1));
+    rig.has(peer, (0..10).collect());
+    assert!(rig.swarm.picker.index.buckets.is_none(), "nothing is to be fetched");
+    rig.leave(peer);
+    assert!(rig.swarm.poll_timeout().is_none_or(|at| at > rig.now + Duration::from_secs(10)));
+    assert!(std::mem::size_of::<Swarm>() < 2_048, "{} bytes", std::mem::size_of::<Swarm>());
+}
+
+#[test]
+fn availability_counts_whole_copies_and_the_fraction_of_the_next() {
+    let mut rig = Rig::new(Config::default(), 10, 1);
+    let choking = rig.join_silently(caps(1));
+    rig.has(choking, (0..10).collect());
+    let other = rig.join_silently(caps(2));
+    rig.has(other, (0..4).collect());
+    assert!((rig.swarm.stats(rig.now).availability - 1.4).abs() < 1e-6);
+}

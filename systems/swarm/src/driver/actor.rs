@@ -1,0 +1,536 @@
+//! The task of one transfer: owns the core, the intake and the records.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, Store, Truth, recheck};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::link::{Order, PeerLink, WireEvent};
+use super::records::Records;
+use super::throttle::{PeerThrottle, Throttle};
+use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
+use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
+
+/// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
+const ORDERS: usize = 2_048;
+/// Verdicts that wait for the task before workers wait too.
+const VERDICTS: usize = 64;
+/// How often numbers are published.
+const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// How often buffers held for slow pieces are looked at: other transfers may need them.
+const RELIEVE_EVERY: Duration = Duration::from_secs(1);
+/// How long after a storage error writing is tried again.
+const STORAGE_RETRY: Duration = Duration::from_secs(3);
+/// Messages handled before outputs are looked at.
+const BATCH: usize = 64;
+
+/// What reaches the task.
+#[derive(Debug)]
+pub(super) enum Message {
+    Join { caps: PeerCaps, reply: oneshot::Sender<PeerLink> },
+    Wire(PeerKey, WireEvent),
+    Left(PeerKey),
+    Known(Vec<SocketAddr>, Found),
+    DialFailed(SocketAddr),
+    Control(Control),
+    Checked { verified: PieceSet },
+}
+
+pub(super) struct Actor {
+    core: Swarm,
+    intake: Option<Intake>,
+    verdicts: (mpsc::Sender<IntakeEvent>, mpsc::Receiver<IntakeEvent>),
+    records: Records,
+    layout: Arc<Layout>,
+    store: Arc<Store>,
+    truth: Arc<Truth>,
+    resources: Resources,
+    throttle: Arc<Throttle>,
+    messages: mpsc::WeakSender<Message>,
+    dialer: Arc<dyn Dialer>,
+    peers: HashMap<PeerKey, mpsc::Sender<Order>>,
+    peers_seen: u64,
+    waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
+    publish: watch::Sender<Progress>,
+    published_at: Instant,
+    relieve_at: Instant,
+    /// Whether missing pieces may be fetched at all.
+    may_fetch: bool,
+    paused: bool,
+    checking: Option<Check>,
+    suspect: PieceSet,
+    stalled: Option<(String, Instant)>,
+    changed: Option<String>,
+    finished: bool,
+    totals: (u64, u64),
+}
+
+/// A recheck under way.
+struct Check {
+    hashed: Arc<AtomicU64>,
+    total: u64,
+}
+
+impl Actor {
+    pub(super) fn new(
+        parts: TransferParts,
+        resources: Resources,
+        messages: mpsc::WeakSender<Message>,
+        publish: watch::Sender<Progress>,
+    ) -> Self {
+        let now = Instant::now();
+        let mut core =
+            Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
+        for (pieces, priority) in parts.priorities {
+            core.handle(now, Input::Prioritise { pieces, priority });
+        }
+        for entry in parts.truth.missing_layers() {
+            core.handle(now, Input::Knowable { pieces: parts.layout.pieces_of(entry), known: false });
+        }
+        Self {
+            core,
+            intake: None,
+            verdicts: mpsc::channel(VERDICTS),
+            records: Records::new(parts.journal, parts.note, parts.totals),
+            layout: parts.layout,
+            store: parts.store,
+            truth: parts.truth,
+            resources,
+            throttle: parts.throttle,
+            messages,
+            dialer: parts.dialer,
+            peers: HashMap::new(),
+            peers_seen: 0,
+            waiting: HashMap::new(),
+            publish,
+            published_at: now,
+            relieve_at: now,
+            may_fetch: parts.fetching,
+            paused: false,
+            checking: None,
+            suspect: parts.suspect,
+            stalled: None,
+            changed: None,
+            finished: false,
+            totals: parts.totals,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, cancel: CancellationToken) {
+        let suspect = std::mem::take(&mut self.suspect);
+        if !suspect.is_empty() {
+            self.check(suspect);
+        }
+        self.flow(Instant::now());
+        self.settle(Instant::now());
+        self.publish_now(Instant::now());
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        loop {
+            let deadline = tokio::time::Instant::from_std(self.deadline());
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                Some(verdict) = self.verdicts.1.recv() => self.verdict(verdict),
+                Some(message) = inbox.recv() => self.message(message),
+                () = &mut timer => {}
+            }
+            for _ in 0..BATCH {
+                if let Ok(verdict) = self.verdicts.1.try_recv() {
+                    self.verdict(verdict);
+                } else if let Ok(message) = inbox.try_recv() {
+                    self.message(message);
+                } else {
+                    break;
+                }
+            }
+            self.turn(Instant::now());
+        }
+        inbox.close();
+        self.records.totals(self.totals_now());
+        let (mut records, store) = (self.records, self.store);
+        drop(self.peers);
+        let closed = tokio::task::spawn_blocking(move || {
+            records.close(&store);
+            store.close();
+        });
+        if let Err(error) = closed.await {
+            warn!(%error, "progress could not be recorded at the end");
+        }
+    }
+
+    /// When the task must wake though nothing happened.
+    fn deadline(&self) -> Instant {
+        let mut deadline = self.published_at + Duration::from_secs(30);
+        let sooner =
+            [self.core.poll_timeout(), self.records.timeout(), self.stalled.as_ref().map(|(_, at)| *at)];
+        for at in sooner.into_iter().flatten() {
+            deadline = deadline.min(at);
+        }
+        if !self.peers.is_empty() || self.checking.is_some() {
+            deadline = deadline.min(self.published_at + PUBLISH_EVERY);
+        }
+        deadline
+    }
+
+    /// Everything that follows from the inputs just taken, and from time.
+    fn turn(&mut self, now: Instant) {
+        if self.core.poll_timeout().is_some_and(|at| at <= now) {
+            self.core.handle(now, Input::Tick);
+            let gone: Vec<_> =
+                self.peers.iter().filter(|(_, orders)| orders.is_closed()).map(|(key, _)| *key).collect();
+            gone.into_iter().for_each(|peer| self.left(peer));
+        }
+        if self.stalled.as_ref().is_some_and(|(_, at)| *at <= now) {
+            debug!("trying to write again");
+            self.stalled = None;
+            self.flow(now);
+        }
+        self.settle(now);
+        self.records.tick(now, &self.store, &self.resources.workers);
+        if self.resources.pool.usage().0 > 0
+            && let Some(intake) = &mut self.intake
+            && now >= self.relieve_at
+        {
+            self.relieve_at = now + RELIEVE_EVERY;
+            intake.relieve();
+        }
+        if now >= self.published_at + PUBLISH_EVERY {
+            self.records.totals(self.totals_now());
+            self.publish_now(now);
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        let now = Instant::now();
+        match message {
+            Message::Wire(peer, event) => self.wire(now, peer, event),
+            Message::Join { caps, reply } => self.join(now, caps, reply),
+            Message::Left(peer) => self.left(peer),
+            Message::Known(addresses, found) => {
+                self.core.handle(now, Input::Known { addresses: &addresses, found });
+            }
+            Message::DialFailed(address) => self.core.handle(now, Input::DialFailed { address }),
+            Message::Control(control) => self.control(now, control),
+            Message::Checked { verified } => self.checked(now, &verified),
+        }
+    }
+
+    fn join(&mut self, now: Instant, caps: PeerCaps, reply: oneshot::Sender<PeerLink>) {
+        let Some(messages) = self.messages.upgrade() else { return };
+        let key = PeerKey(self.peers_seen);
+        self.peers_seen += 1;
+        let (orders, orders_taken) = mpsc::channel(ORDERS);
+        let link = PeerLink {
+            key,
+            messages,
+            orders: orders_taken,
+            store: self.store.clone(),
+            pool: self.resources.pool.clone(),
+            throttle: PeerThrottle::new(
+                self.resources.throttle.clone(),
+                self.throttle.clone(),
+                Throttle::new(None, None),
+            ),
+        };
+        if reply.send(link).is_ok() {
+            self.peers.insert(key, orders);
+            self.core.handle(now, Input::Joined { peer: key, caps });
+        }
+    }
+
+    fn left(&mut self, peer: PeerKey) {
+        if self.peers.remove(&peer).is_some() {
+            self.core.handle(Instant::now(), Input::Left { peer });
+        }
+    }
+
+    fn wire(&mut self, now: Instant, peer: PeerKey, event: WireEvent) {
+        let input = match event {
+            WireEvent::Blocks(blocks) => {
+                for (block, data) in blocks {
+                    if self.core.receive(now, peer, block) == Received::Wanted {
+                        self.intake().accept(block, data);
+                    }
+                }
+                return;
+            }
+            WireEvent::FileChanged => return self.files_changed(now),
+            WireEvent::Rejected(blocks) => {
+                return self.core.handle(now, Input::Rejected { peer, blocks: &blocks });
+            }
+            WireEvent::Has(availability) => Input::Has { peer, availability },
+            WireEvent::Have(piece) => Input::Have { peer, piece },
+            WireEvent::DontHave(piece) => Input::DontHave { peer, piece },
+            WireEvent::Choked(choked) => Input::Choked { peer, choked },
+            WireEvent::Interest(interested) => Input::Interest { peer, interested },
+            WireEvent::UploadOnly(upload_only) => Input::UploadOnly { peer, upload_only },
+            WireEvent::AllowedFast(piece) => Input::AllowedFast { peer, piece },
+            WireEvent::Sent(bytes) => Input::Sent { peer, bytes },
+        };
+        self.core.handle(now, input);
+    }
+
+    fn intake(&mut self) -> &mut Intake {
+        self.intake.get_or_insert_with(|| {
+            Intake::new(
+                self.store.clone(),
+                self.truth.clone(),
+                self.resources.workers.clone(),
+                self.resources.pool.clone(),
+                self.verdicts.0.clone(),
+            )
+        })
+    }
+
+    fn verdict(&mut self, verdict: IntakeEvent) {
+        let now = Instant::now();
+        match verdict {
+            IntakeEvent::Verified(piece) => {
+                self.core.handle(now, Input::Verified { piece });
+                self.records.verified(piece, now);
+                self.wake(piece);
+            }
+            IntakeEvent::Corrupt { piece, bad } => {
+                debug!(piece, blocks = bad.len(), "piece does not match its hash");
+                self.core.handle(now, Input::Corrupt { piece, bad: &bad });
+            }
+            IntakeEvent::Failed { piece, error } => {
+                self.core.handle(now, Input::Lost { piece });
+                if self.stalled.is_none() {
+                    warn!(%error, "storage does not take data; trying again shortly");
+                }
+                if let Some(intake) = &mut self.intake {
+                    intake.discard(piece);
+                }
+                self.stalled = Some((error.to_string(), now + STORAGE_RETRY));
+                self.flow(now);
+                self.publish_now(now);
+            }
+            other => debug!(?other, "intake event without effect"),
+        }
+    }
+
+    fn wake(&mut self, piece: PieceIndex) {
+        for done in self.waiting.remove(&piece).into_iter().flatten() {
+            let _ = done.send(());
+        }
+    }
+
+    fn control(&mut self, now: Instant, control: Control) {
+        match control {
+            Control::Pause(paused) => {
+                self.paused = paused;
+                self.flow(now);
+                self.publish_now(now);
+            }
+            Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
+            Control::Prioritise(ranges) => {
+                for (pieces, priority) in ranges {
+                    self.core.handle(now, Input::Prioritise { pieces, priority });
+                }
+                self.finished = false;
+            }
+            Control::Await { piece, at, done } => {
+                if self.store.is_verified(piece) {
+                    let _ = done.send(());
+                } else {
+                    self.waiting.entry(piece).or_default().push(done);
+                    self.core.handle(now, Input::Deadline { piece, at });
+                }
+            }
+            Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
+            Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
+            Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
+            Control::Knowable(pieces) => self.core.handle(now, Input::Knowable { pieces, known: true }),
+            Control::Peers(reply) => {
+                let _ = reply.send(self.core.peers(now));
+            }
+        }
+    }
+
+    /// Hashes pieces on a thread of its own; fetching waits for the outcome.
+    fn check(&mut self, pieces: PieceSet) {
+        if self.checking.is_some() {
+            return;
+        }
+        let Some(messages) = self.messages.upgrade() else { return };
+        let total = pieces.iter().map(|piece| u64::from(self.layout.piece_size(piece))).sum();
+        let hashed = Arc::new(AtomicU64::new(0));
+        self.checking = Some(Check { hashed: hashed.clone(), total });
+        let (store, truth) = (self.store.clone(), self.truth.clone());
+        self.flow(Instant::now());
+        tokio::task::spawn_blocking(move || {
+            let progress = |bytes| {
+                hashed.store(bytes, Ordering::Relaxed);
+                !messages.is_closed()
+            };
+            recheck(&store, &truth, &pieces, 0, &progress);
+            let _ = messages.blocking_send(Message::Checked { verified: store.verified() });
+        });
+    }
+
+    fn checked(&mut self, now: Instant, verified: &PieceSet) {
+        self.checking = None;
+        self.changed = None;
+        info!(verified = verified.count(), pieces = verified.len(), "checked");
+        self.adopt(now, verified);
+        self.flow(now);
+        self.publish_now(now);
+    }
+
+    /// Makes the core agree with what the store holds.
+    fn adopt(&mut self, now: Instant, verified: &PieceSet) {
+        for piece in 0..self.layout.piece_count() {
+            match (self.core.have().contains(piece), verified.contains(piece)) {
+                (false, true) => {
+                    self.core.handle(now, Input::Verified { piece });
+                    self.records.verified(piece, now);
+                    self.wake(piece);
+                }
+                (true, false) => {
+                    self.core.handle(now, Input::Lost { piece });
+                    self.records.lost(piece, now);
+                    self.finished = false;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn files_changed(&mut self, now: Instant) {
+        let first = self.store.changed().first().map(|entry| self.store.path_of(*entry));
+        let Some(path) = first else { return };
+        let verified = self.store.verified();
+        self.adopt(now, &verified);
+        let text = path.display().to_string();
+        if self.changed.as_ref() != Some(&text) {
+            warn!(file = %text, "changed since it was verified; it is no longer served");
+            self.changed = Some(text);
+            self.flow(now);
+            self.publish_now(now);
+        }
+    }
+
+    /// Tells the core whether to fetch and serve.
+    fn flow(&mut self, now: Instant) {
+        let fetching = self.may_fetch
+            && !self.paused
+            && self.checking.is_none()
+            && self.stalled.is_none()
+            && self.changed.is_none();
+        self.core.handle(now, Input::Flow { fetching, serving: !self.paused });
+    }
+
+    /// Carries out what the core wants.
+    fn settle(&mut self, now: Instant) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Request { peer, blocks } => self.order(peer, Order::Request(blocks)),
+                Output::Cancel { peer, blocks } => self.order(peer, Order::Cancel(blocks)),
+                Output::Choke { peer, choked } => self.order(peer, Order::Choke(choked)),
+                Output::Interest { peer, interested } => self.order(peer, Order::Interest(interested)),
+                Output::Introduce { peer, availability } => self.order(peer, Order::Introduce(availability)),
+                Output::Announce { peer: Some(peer), piece } => self.order(peer, Order::Have(piece)),
+                Output::Announce { peer: None, piece } => self.broadcast(|| Order::Have(piece)),
+                Output::Retract { piece } => self.broadcast(|| Order::DontHave(piece)),
+                Output::Discard { piece } => {
+                    if let Some(intake) = &mut self.intake {
+                        intake.discard(piece);
+                    }
+                }
+                Output::Dismiss { peer, why } => {
+                    self.order(peer, Order::Close(why));
+                    self.left(peer);
+                }
+                Output::Ban { address } => info!(host = %address.ip(), "banned: it sent bad data"),
+                Output::Dial { address } => self.dialer.dial(address),
+                Output::Finished => self.finished = false,
+            }
+        }
+        if !self.finished && self.checking.is_none() && self.stalled.is_none() && self.core.is_finished() {
+            self.finish(now);
+        }
+    }
+
+    /// Every wanted piece is verified: completes the files, once.
+    fn finish(&mut self, now: Instant) {
+        if self.may_fetch
+            && let Err(error) = self.store.finish()
+        {
+            warn!(%error, "files could not be completed; trying again shortly");
+            self.stalled = Some((error.to_string(), now + STORAGE_RETRY));
+            return;
+        }
+        self.finished = true;
+        self.intake = None;
+        self.resources.pool.shrink();
+        self.records.totals(self.totals_now());
+        self.records.complete(&self.store, &self.resources.workers);
+        self.broadcast(|| Order::UploadOnly);
+        self.publish_now(now);
+    }
+
+    fn broadcast(&mut self, order: impl Fn() -> Order) {
+        let behind: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, orders)| orders.try_send(order()).is_err())
+            .map(|(key, _)| *key)
+            .collect();
+        behind.into_iter().for_each(|peer| self.left(peer));
+    }
+
+    fn order(&mut self, peer: PeerKey, order: Order) {
+        if let Some(orders) = self.peers.get(&peer)
+            && orders.try_send(order).is_err()
+        {
+            debug!(?peer, "does not take its orders");
+            self.left(peer);
+        }
+    }
+
+    fn totals_now(&self) -> (u64, u64) {
+        let stats = self.core.stats(Instant::now());
+        (self.totals.0 + stats.downloaded, self.totals.1 + stats.uploaded)
+    }
+
+    fn activity(&self) -> Activity {
+        if let Some(check) = &self.checking {
+            Activity::Checking(check.hashed.load(Ordering::Relaxed), check.total)
+        } else if let Some(path) = &self.changed {
+            Activity::Changed(path.clone())
+        } else if self.paused {
+            Activity::Paused
+        } else if let Some((error, _)) = &self.stalled {
+            Activity::Stalled(error.clone())
+        } else if self.core.is_finished() {
+            Activity::Seeding
+        } else {
+            Activity::Downloading
+        }
+    }
+
+    fn publish_now(&mut self, now: Instant) {
+        self.published_at = now;
+        let stats = self.core.stats(now);
+        let progress = Progress {
+            activity: self.activity(),
+            verified_bytes: self.store.verified_bytes(),
+            finished: self.finished,
+            downloaded_total: self.totals.0 + stats.downloaded,
+            uploaded_total: self.totals.1 + stats.uploaded,
+            stats,
+        };
+        self.publish.send_replace(progress);
+    }
+}

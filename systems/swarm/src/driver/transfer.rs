@@ -1,0 +1,272 @@
+//! The handle of a running transfer, and what it is made from.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use peerage_content::{BlockPool, Journal, Layout, PieceIndex, PieceSet, Store, Truth, Workers};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::actor::{Actor, Message};
+use super::link::{LinkClosed, PeerLink};
+use super::throttle::Throttle;
+use crate::core::{Config, Found, PeerCaps, PeerStats, Priority, Stats};
+
+/// Messages waiting for a transfer before its wires wait too.
+const INBOX: usize = 256;
+
+/// What all transfers of a process share.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Threads that hash and write.
+    pub workers: Workers,
+    /// Buffers for received blocks.
+    pub pool: BlockPool,
+    /// The limits of the whole process.
+    pub throttle: Arc<Throttle>,
+    /// Tasks to await on shutdown.
+    pub tasks: TaskTracker,
+}
+
+/// What one transfer is made from.
+#[derive(Debug)]
+pub struct TransferParts {
+    /// The map of pieces.
+    pub layout: Arc<Layout>,
+    /// The bytes.
+    pub store: Arc<Store>,
+    /// The hashes.
+    pub truth: Arc<Truth>,
+    /// Where progress is recorded; `None` for what need not survive.
+    pub journal: Option<Journal>,
+    /// The caller's note in the journal.
+    pub note: Vec<u8>,
+    /// Bytes downloaded and uploaded in earlier runs.
+    pub totals: (u64, u64),
+    /// Pieces to hash before anything else (a former run ended in power loss, or files changed).
+    pub suspect: PieceSet,
+    /// Whether missing pieces may be fetched; false for files shared in place, which are never written.
+    pub fetching: bool,
+    /// What the user wants of ranges of pieces that are not [`Priority::Normal`].
+    pub priorities: Vec<(Range<PieceIndex>, Priority)>,
+    /// Settings of the core.
+    pub config: Config,
+    /// The limits of this transfer.
+    pub throttle: Arc<Throttle>,
+    /// Feeds every random choice.
+    pub seed: u64,
+    /// Who connects to addresses.
+    pub dialer: Arc<dyn Dialer>,
+}
+
+/// Connects to peers over some wire. Every dial is answered by [`Transfer::join`] or [`Transfer::dial_failed`]; the core bounds how many are
+/// under way.
+pub trait Dialer: Send + Sync + std::fmt::Debug {
+    /// Begins to connect; does not wait.
+    fn dial(&self, address: SocketAddr);
+}
+
+/// What a transfer is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Hashing what is on disk; bytes hashed, of how many.
+    Checking(u64, u64),
+    /// Fetching.
+    #[default]
+    Downloading,
+    /// Everything that is wanted is verified.
+    Seeding,
+    /// The user paused it.
+    Paused,
+    /// Storage does not take the data; it is tried again by itself. The text names the file and the cause.
+    Stalled(String),
+    /// Shared files changed and are no longer served; the text names the first.
+    Changed(String),
+}
+
+/// Where a transfer stands; published a few times a second and at every change of [`Activity`].
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// What it is doing.
+    pub activity: Activity,
+    /// The core's numbers.
+    pub stats: Stats,
+    /// Bytes of files that are verified.
+    pub verified_bytes: u64,
+    /// Every wanted piece is verified and the files are complete on disk.
+    pub finished: bool,
+    /// Bytes downloaded over all runs.
+    pub downloaded_total: u64,
+    /// Bytes uploaded over all runs.
+    pub uploaded_total: u64,
+}
+
+/// What the user may ask of a running transfer.
+#[derive(Debug)]
+pub(super) enum Control {
+    Pause(bool),
+    Configure(Config),
+    Prioritise(Vec<(Range<PieceIndex>, Priority)>),
+    Await { piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
+    WantBy(PieceIndex, Instant),
+    ClearDeadlines,
+    Verify,
+    Knowable(Range<PieceIndex>),
+    Peers(oneshot::Sender<Vec<PeerStats>>),
+}
+
+/// A running transfer. Cheap to clone; the task ends when its token is cancelled.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    messages: mpsc::Sender<Message>,
+    progress: watch::Receiver<Progress>,
+    layout: Arc<Layout>,
+    store: Arc<Store>,
+    truth: Arc<Truth>,
+    throttle: Arc<Throttle>,
+    cancel: CancellationToken,
+}
+
+impl Transfer {
+    /// Starts the task.
+    pub fn start(parts: TransferParts, resources: Resources, cancel: CancellationToken) -> Self {
+        let (messages, inbox) = mpsc::channel(INBOX);
+        let (publish, progress) = watch::channel(Progress::default());
+        let handle = Self {
+            messages: messages.clone(),
+            progress,
+            layout: parts.layout.clone(),
+            store: parts.store.clone(),
+            truth: parts.truth.clone(),
+            throttle: parts.throttle.clone(),
+            cancel: cancel.clone(),
+        };
+        let tasks = resources.tasks.clone();
+        let actor = Actor::new(parts, resources, messages.downgrade(), publish);
+        tasks.spawn(actor.run(inbox, cancel));
+        handle
+    }
+
+    /// Brings a connected peer in.
+    ///
+    /// # Errors
+    /// [`LinkClosed`] when the transfer ended.
+    pub async fn join(&self, caps: PeerCaps) -> Result<PeerLink, LinkClosed> {
+        let (reply, link) = oneshot::channel();
+        self.send(Message::Join { caps, reply }).await?;
+        link.await.map_err(|_| LinkClosed)
+    }
+
+    /// A dial that was asked for came to nothing.
+    pub async fn dial_failed(&self, address: SocketAddr) {
+        let _ = self.send(Message::DialFailed(address)).await;
+    }
+
+    /// Tells of addresses that may have the content.
+    pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
+        let _ = self.send(Message::Known(addresses, found)).await;
+    }
+
+    /// Pauses (nothing is fetched nor served) or goes on.
+    pub async fn pause(&self, paused: bool) {
+        let _ = self.control(Control::Pause(paused)).await;
+    }
+
+    /// Changes settings.
+    pub async fn configure(&self, config: Config) {
+        let _ = self.control(Control::Configure(config)).await;
+    }
+
+    /// Says how much ranges of pieces are wanted.
+    pub async fn prioritise(&self, priorities: Vec<(Range<PieceIndex>, Priority)>) {
+        let _ = self.control(Control::Prioritise(priorities)).await;
+    }
+
+    /// Waits until a piece is verified, wanting it at `at`.
+    ///
+    /// # Errors
+    /// [`LinkClosed`] when the transfer ended before.
+    pub async fn wait_for(&self, piece: PieceIndex, at: Instant) -> Result<(), LinkClosed> {
+        if self.store.is_verified(piece) {
+            return Ok(());
+        }
+        let (done, verified) = oneshot::channel();
+        self.control(Control::Await { piece, at, done }).await?;
+        verified.await.map_err(|_| LinkClosed)
+    }
+
+    /// Wants a piece at that time, without waiting for it.
+    pub async fn want_by(&self, piece: PieceIndex, at: Instant) {
+        let _ = self.control(Control::WantBy(piece, at)).await;
+    }
+
+    /// Drops all deadlines: the reader went elsewhere.
+    pub async fn clear_deadlines(&self) {
+        let _ = self.control(Control::ClearDeadlines).await;
+    }
+
+    /// Hashes everything on disk again.
+    pub async fn verify(&self) {
+        let _ = self.control(Control::Verify).await;
+    }
+
+    /// Hashes of these pieces became known (v2 layers arrived).
+    pub async fn knowable(&self, pieces: Range<PieceIndex>) {
+        let _ = self.control(Control::Knowable(pieces)).await;
+    }
+
+    /// The connected peers.
+    pub async fn peers(&self) -> Vec<PeerStats> {
+        let (reply, peers) = oneshot::channel();
+        match self.control(Control::Peers(reply)).await {
+            Ok(()) => peers.await.unwrap_or_default(),
+            Err(LinkClosed) => Vec::new(),
+        }
+    }
+
+    /// Where it stands, as it changes.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// The map of pieces.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The bytes.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The hashes.
+    pub fn truth(&self) -> &Arc<Truth> {
+        &self.truth
+    }
+
+    /// The limits of this transfer.
+    pub fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
+    }
+
+    /// Resolves when the transfer's task has recorded everything and ended.
+    pub async fn ended(&self) {
+        self.messages.closed().await;
+    }
+
+    /// The token that ends the task.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancel
+    }
+
+    async fn control(&self, control: Control) -> Result<(), LinkClosed> {
+        self.send(Message::Control(control)).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), LinkClosed> {
+        self.messages.send(message).await.map_err(|_| LinkClosed)
+    }
+}
