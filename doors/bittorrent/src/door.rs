@@ -171,10 +171,7 @@ impl Door {
         let local = Local {
             client: config.client,
             port,
-            dht_port: match &dht {
-                Some(dht) => dht.status().await.map(|status| status.address.port()),
-                None => None,
-            },
+            dht_port: dht.as_ref().and_then(Dht::address).map(|address| address.port()),
         };
         let inner = Arc::new(DoorInner {
             peer_id: PeerId::new(config.peer_id_prefix, rand::random()),
@@ -567,12 +564,11 @@ async fn start_dht(
     discoveries: &mpsc::Sender<Discovery>,
     cancel: &CancellationToken,
 ) -> Option<Dht> {
-    let bind = listening.iter().find_map(|address| match address {
-        SocketAddr::V4(address) => Some(*address),
-        SocketAddr::V6(_) => None,
-    })?;
+    if listening.is_empty() {
+        return None;
+    }
     let config = DhtConfig {
-        bind,
+        bind: listening.to_vec(),
         bootstrap: (!settings.bootstrap.is_empty()).then(|| settings.bootstrap.clone()),
         nodes_file: settings.nodes_file.clone(),
         ..DhtConfig::default()
