@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the program under test, other people's programs, sample content, networks of their own.
 //!
+//! - [`faults`]: small disks, counters, what a process said and when.
 //! - [`namespace`]: a test runs in a network and process namespace of its own; nothing it starts outlives it.
 //! - [`process`]: a child whose output is waited for by content and deadline, never by sleeping.
 //! - [`peerage`]: the program under test.
@@ -14,6 +15,7 @@
 
 use std::time::Duration;
 
+pub mod faults;
 pub mod namespace;
 pub mod peerage;
 pub mod peers;

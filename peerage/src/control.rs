@@ -97,7 +97,7 @@ impl Control for Node {
         })
     }
     fn find<'a>(&'a self, which: &'a TransferRef) -> Answer<'a, TransferId> {
-        Box::pin(async move { Ok(Node::find(self, which).await?) })
+        Box::pin(async move { Ok(Node::find(self, which)?) })
     }
     fn list(&self) -> Answer<'_, Vec<TransferView>> {
         Box::pin(async move { Ok(Node::list(self).await) })
@@ -109,19 +109,19 @@ impl Control for Node {
         Box::pin(async move { Ok(Node::peers(self, id).await?) })
     }
     fn files(&self, id: TransferId) -> Answer<'_, Vec<FileView>> {
-        Box::pin(async move { Ok(Node::files(self, id).await?) })
+        Box::pin(async move { Ok(Node::files(self, id)?) })
     }
     fn trackers(&self, id: TransferId) -> Answer<'_, Vec<TrackerView>> {
         Box::pin(async move { Ok(Node::trackers(self, id).await?) })
     }
     fn torrent(&self, id: TransferId) -> Answer<'_, Vec<u8>> {
-        Box::pin(async move { Ok(Node::torrent(self, id).await?) })
+        Box::pin(async move { Ok(Node::torrent(self, id)?) })
     }
     fn pause(&self, id: TransferId) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(Node::pause(self, id).await?) })
+        Box::pin(async move { Ok(Node::pause(self, id)?) })
     }
     fn resume(&self, id: TransferId) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(Node::resume(self, id).await?) })
+        Box::pin(async move { Ok(Node::resume(self, id)?) })
     }
     fn remove(&self, id: TransferId, delete_files: bool) -> Answer<'_, ()> {
         Box::pin(async move { Ok(Node::remove(self, id, delete_files).await?) })
@@ -130,7 +130,7 @@ impl Control for Node {
         Box::pin(async move { Ok(Node::verify(self, id).await?) })
     }
     fn limit(&self, id: Option<TransferId>, limits: Limits) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(Node::limit(self, id, limits).await?) })
+        Box::pin(async move { Ok(Node::limit(self, id, limits)?) })
     }
     fn set_priorities(&self, id: TransferId, rules: Vec<PriorityRule>) -> Answer<'_, ()> {
         Box::pin(async move { Ok(Node::set_priorities(self, id, rules).await?) })
@@ -139,7 +139,7 @@ impl Control for Node {
         Box::pin(async move { Ok(Node::add_peers(self, id, peers).await?) })
     }
     fn read(&self, id: TransferId, file: u32, range: Range<u64>) -> Answer<'_, Reader> {
-        Box::pin(async move { Ok(Node::read(self, id, file, range).await?) })
+        Box::pin(async move { Ok(Node::read(self, id, file, range)?) })
     }
     fn stats(&self) -> Answer<'_, StatsView> {
         Box::pin(async move { Ok(Node::stats(self).await) })

@@ -27,7 +27,7 @@ use crate::lan::{Lan, LanConfig};
 use crate::mse::{Encryption, lookup_key};
 use crate::peer::greet::{self, Finder, GreetError};
 use crate::peer::{Conversation, Hello, Local};
-use crate::torrent::{Stage, Torrent};
+use crate::torrent::{Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
 use crate::wire::{Handshake, PeerId, Reserved};
 
@@ -442,7 +442,7 @@ impl DoorInner {
     async fn seek(
         self: Arc<Self>,
         torrent: Arc<Torrent>,
-        mut inbox: mpsc::Receiver<(Vec<SocketAddr>, Found)>,
+        mut inbox: mpsc::Receiver<Named>,
     ) {
         let mut known: Vec<(SocketAddr, Found)> = Vec::new();
         let mut waiting: Vec<SocketAddr> = Vec::new();

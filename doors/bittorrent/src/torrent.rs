@@ -27,6 +27,9 @@ const SEEK_INBOX: usize = 64;
 /// Peers remembered for exchange.
 const MET_MAX: usize = 1_000;
 
+/// Addresses, and where they were learnt.
+pub(crate) type Named = (Vec<SocketAddr>, Found);
+
 /// How far a torrent is.
 #[derive(Clone, Debug)]
 pub enum Stage {
@@ -72,7 +75,7 @@ pub struct Torrent {
     search: Mutex<Search>,
     fetch_turn: tokio::sync::Notify,
     met: Mutex<HashMap<SocketAddr, Met>>,
-    seek: Mutex<Option<mpsc::Sender<(Vec<SocketAddr>, Found)>>>,
+    seek: Mutex<Option<mpsc::Sender<Named>>>,
     door: Weak<DoorInner>,
     pool: BlockPool,
     cancel: CancellationToken,
@@ -188,13 +191,13 @@ impl Torrent {
     }
 
     /// Addresses to try while the metadata is sought; ends the seeking of an earlier call.
-    pub(crate) fn seek(&self) -> mpsc::Receiver<(Vec<SocketAddr>, Found)> {
+    pub(crate) fn seek(&self) -> mpsc::Receiver<Named> {
         let (sender, receiver) = mpsc::channel(SEEK_INBOX);
         *self.seek_sender() = Some(sender);
         receiver
     }
 
-    fn seek_sender(&self) -> MutexGuard<'_, Option<mpsc::Sender<(Vec<SocketAddr>, Found)>>> {
+    fn seek_sender(&self) -> MutexGuard<'_, Option<mpsc::Sender<Named>>> {
         self.seek.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

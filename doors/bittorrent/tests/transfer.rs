@@ -1,5 +1,7 @@
 //! Whole transfers between doors in one process, over real sockets on loopback.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

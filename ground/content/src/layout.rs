@@ -190,6 +190,16 @@ impl Layout {
         block.length > 0 && end.is_some_and(|end| end <= self.piece_size(block.piece))
     }
 
+    /// Whether a peer may ask for the block: it exists, or it reaches over the end of a v2 file's last piece, where peers that
+    /// think of the gap as padding (libtorrent does) expect zeros.
+    pub fn serves(&self, block: Block) -> bool {
+        let end = block.begin.checked_add(block.length);
+        let into_gap = self.alignment == Alignment::PerFile
+            && block.begin < self.piece_size(block.piece)
+            && end.is_some_and(|end| end <= self.piece_length);
+        self.contains(block) || (into_gap && block.length > 0)
+    }
+
     /// Whether the block is nothing but padding, so that it is never requested: its bytes are zeros.
     pub fn is_padding(&self, block: Block) -> bool {
         let mut spans = self.spans(block).peekable();

@@ -245,6 +245,8 @@ impl Store {
     pub fn sending(&self, block: Block) -> Result<Sending, ReadError> {
         self.check_readable(block)?;
         let mut sending = Sending::new(block.length);
+        // What the spans do not cover lies in the gap behind a v2 file.
+        let mut missing = block.length;
         for span in self.layout.spans(block) {
             if self.layout.is_pad(span.entry) {
                 sending.push_zeros(span.length);
@@ -252,6 +254,10 @@ impl Store {
                 let file = self.open_unchanged(span.entry, span.offset + u64::from(span.length))?;
                 sending.push_file(file, span.offset, span.length);
             }
+            missing -= span.length;
+        }
+        if missing > 0 {
+            sending.push_zeros(missing);
         }
         Ok(sending)
     }
@@ -298,7 +304,7 @@ impl Store {
     }
 
     fn check_readable(&self, block: Block) -> Result<(), ReadError> {
-        if !self.layout.contains(block) {
+        if !self.layout.serves(block) {
             return Err(ReadError::OutOfBounds(block));
         }
         if !self.is_verified(block.piece) {

@@ -35,7 +35,7 @@ struct Opened {
     priorities: Vec<FilePriority>,
 }
 
-/// Starts the transfer of `entry` and lets its connections in.
+/// Starts the transfer of `entry`; [`let_in`] comes when its disk has been checked.
 pub(super) async fn begin(
     node: &Arc<Inner>,
     entry: &Arc<Entry>,
@@ -77,7 +77,7 @@ pub(super) async fn begin(
         transfer.pause(true).await;
     }
     let running =
-        Arc::new(Running { transfer: transfer.clone(), priorities: Mutex::new(opened.priorities), metainfo });
+        Arc::new(Running { transfer, priorities: Mutex::new(opened.priorities), metainfo });
     {
         let mut facts = entry.facts();
         facts.hashes = Some(running.metainfo.info.hashes);
@@ -89,12 +89,14 @@ pub(super) async fn begin(
         facts.hashing = None;
         facts.running = Some(running.clone());
     }
-    node.door.name(torrent, running.metainfo.info.hashes);
-    torrent.begin(
-        Ready::new(running.metainfo.info.hashes, running.metainfo.info.raw.clone(), transfer),
-        running.metainfo.info.private,
-    );
     Ok(running)
+}
+
+/// Lets connections into a transfer whose disk has been checked.
+pub(super) fn let_in(node: &Inner, torrent: &Arc<Torrent>, running: &Running) {
+    let info = &running.metainfo.info;
+    node.door.name(torrent, info.hashes);
+    torrent.begin(Ready::new(info.hashes, info.raw.clone(), running.transfer.clone()), info.private);
 }
 
 fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Result<Opened, Problem> {

@@ -1,6 +1,5 @@
 //! The task of one transfer: from what was asked to a running transfer, and what follows from its progress.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +13,10 @@ use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info};
 
 use super::Inner;
-use super::begin::{Belief, begin};
+use super::begin::{Belief, begin, let_in};
 use super::entry::{Entry, Running, now};
 use super::share::hash_for;
-use crate::model::{AddRequest, Event, Link, Problem, SeedGoal, State};
+use crate::model::{AddRequest, Event, GetRequest, Link, Problem, SeedGoal, State};
 
 /// Runs until the transfer is removed or the node stops.
 pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
@@ -64,6 +63,11 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
     };
     let running = begin(node, entry, metainfo, &torrent, belief).await?;
     node.emit(Event::Metadata { transfer: Box::new(node.view_of(entry).await) });
+    if matches!(running.transfer.progress().borrow().activity, Activity::Checking(..)) {
+        set_state(node, entry, State::Checking, None);
+        running.transfer.checked().await;
+    }
+    let_in(node, &torrent, &running);
     announce(node, entry, &torrent).await;
     attend(node, entry, &torrent, &running).await;
     Ok(())
@@ -96,10 +100,10 @@ async fn shared(
                 let problem = Problem::new("skipped", format!("{path:?} is not shared: {why}"));
                 node.emit(Event::Warning { id: Some(entry.id), problem });
             }
-            let metainfo = authored.metainfo;
+            let metainfo = authored.torrent;
             entry.slot.write_torrent(&metainfo.to_bytes()).map_err(super::begin::storage)?;
             let _ = std::fs::remove_file(entry.slot.journal());
-            (metainfo, Belief::Hashed(authored.stamps))
+            (metainfo, Belief::Hashed(authored.hashed.stamps))
         }
     };
     let info = &metainfo.info;
@@ -148,7 +152,6 @@ async fn fetched(
     if let Some(bytes) = kept {
         let metainfo = Metainfo::parse(&bytes).map_err(|error| refused("the torrent", &error))?;
         let torrent = enter(node, entry, metainfo.info.hashes, Some(metainfo.info.private))?;
-        introduce(node, entry, &torrent, magnet.as_ref()).await;
         return Ok((metainfo, torrent, Belief::Journal));
     }
     let Some(magnet) = magnet else { return Err(Problem::new("refused", "the torrent was not kept")) };
@@ -161,7 +164,7 @@ async fn fetched(
     }
     node.door.seek(&torrent);
     announce(node, entry, &torrent).await;
-    introduce(node, entry, &torrent, Some(&magnet)).await;
+    introduce(node, entry, &torrent).await;
     let raw = torrent.metadata().await.ok_or_else(|| Problem::new("stopped", "the node is stopping"))?;
     let info = Info::parse(raw).map_err(|error| refused("the torrent that the link names", &error))?;
     let mut metainfo = Metainfo::from(info);
@@ -189,12 +192,16 @@ fn enter(
 }
 
 /// Tells the torrent of the peers that the user or the link named.
-async fn introduce(node: &Inner, entry: &Entry, torrent: &Torrent, magnet: Option<&Magnet>) {
-    let mut addresses = match &entry.facts().record.request {
-        AddRequest::Share(share) => share.options.peers.clone(),
-        AddRequest::Get(get) => get.options.peers.clone(),
+async fn introduce(node: &Inner, entry: &Entry, torrent: &Torrent) {
+    let request = entry.facts().record.request.clone();
+    let (mut addresses, magnet) = match request {
+        AddRequest::Share(share) => (share.options.peers, None),
+        AddRequest::Get(GetRequest { link: Link::Name(name), options, .. }) => {
+            (options.peers, name.parse::<Magnet>().ok())
+        }
+        AddRequest::Get(get) => (get.options.peers, None),
     };
-    for peer in magnet.into_iter().flat_map(|magnet| &magnet.peers) {
+    for peer in magnet.iter().flat_map(|magnet| &magnet.peers) {
         match tokio::net::lookup_host(peer.to_string()).await {
             Ok(found) => addresses.extend(found),
             Err(error) => debug!(%peer, %error, "a peer of the link cannot be found"),
@@ -239,11 +246,7 @@ async fn attend(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>, r
     let mut progress = running.transfer.progress();
     let mut paused = entry.paused.subscribe();
     let mut was_paused = *paused.borrow_and_update();
-    let peers: Vec<SocketAddr> = match &entry.facts().record.request {
-        AddRequest::Share(share) => share.options.peers.clone(),
-        AddRequest::Get(get) => get.options.peers.clone(),
-    };
-    node.door.introduce(torrent, peers).await;
+    introduce(node, entry, torrent).await;
     let mut reached = false;
     loop {
         let now_at = progress.borrow_and_update().clone();

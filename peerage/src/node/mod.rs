@@ -17,7 +17,6 @@ mod views;
 
 pub use config::{Dht, Encryption, NodeConfig};
 pub use error::{AddError, OpError, StartError};
-pub use share::author;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -171,7 +170,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`], [`OpError::Ambiguous`].
-    pub async fn find(&self, which: &TransferRef) -> Result<TransferId, OpError> {
+    pub fn find(&self, which: &TransferRef) -> Result<TransferId, OpError> {
         match which {
             TransferRef::Number(id) => Ok(self.0.entry(*id)?.id),
             TransferRef::Hash(prefix) => {
@@ -228,7 +227,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub async fn files(&self, id: TransferId) -> Result<Vec<FileView>, OpError> {
+    pub fn files(&self, id: TransferId) -> Result<Vec<FileView>, OpError> {
         Ok(self.0.entry(id)?.running().map(|running| views::files(&running)).unwrap_or_default())
     }
 
@@ -248,7 +247,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoMetadata`] while it is not known.
-    pub async fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
+    pub fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
         let running = self.0.entry(id)?.running().ok_or(OpError::NoMetadata(id))?;
         let mut metainfo = running.metainfo.clone();
         metainfo.take_layers(running.transfer.truth());
@@ -259,7 +258,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub async fn pause(&self, id: TransferId) -> Result<(), OpError> {
+    pub fn pause(&self, id: TransferId) -> Result<(), OpError> {
         let entry = self.0.entry(id)?;
         entry.keep(|record| record.paused = true);
         entry.paused.send_replace(true);
@@ -270,7 +269,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub async fn resume(&self, id: TransferId) -> Result<(), OpError> {
+    pub fn resume(&self, id: TransferId) -> Result<(), OpError> {
         let entry = self.0.entry(id)?;
         entry.keep(|record| record.paused = false);
         entry.paused.send_replace(false);
@@ -319,7 +318,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub async fn limit(&self, id: Option<TransferId>, limits: Limits) -> Result<(), OpError> {
+    pub fn limit(&self, id: Option<TransferId>, limits: Limits) -> Result<(), OpError> {
         let throttle = match id {
             Some(id) => {
                 let entry = self.0.entry(id)?;
@@ -375,7 +374,7 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`], [`OpError::NoMetadata`], [`OpError::NoSuchFile`], [`OpError::NotInFile`] for a range past the end.
-    pub async fn read(
+    pub fn read(
         &self,
         id: TransferId,
         file: u32,
@@ -478,7 +477,7 @@ impl Inner {
             slot.write_torrent(torrent)?;
         }
         slot.write_record(&record)?;
-        Ok(self.place(slot, record, hashes, name)?)
+        self.place(slot, record, hashes, name)
     }
 
     fn place(

@@ -94,6 +94,8 @@ struct Talk {
     /// Before there is a transfer.
     memo: Option<Memo>,
     ready: Option<Arc<Ready>>,
+    /// Our extended handshake named the size of the metadata.
+    offers_metadata: bool,
     /// The first message, which alone may be the bitfield, is over.
     introduced: bool,
     /// The peer told its whole availability.
@@ -137,6 +139,7 @@ impl Conversation {
             limits: Limits::default(),
             memo: Some(Memo::default()),
             ready: None,
+            offers_metadata: false,
             introduced: false,
             told_availability: false,
             events: Vec::new(),
@@ -351,10 +354,11 @@ async fn until(at: Option<Instant>) {
 }
 
 impl Talk {
-    /// The extended handshake (BEP 10), at once: it needs no metadata.
+    /// The extended handshake (BEP 10): at once, and again when there is metadata to offer.
     fn greet(&mut self) {
         if self.extended {
             let ready = self.torrent.ready();
+            self.offers_metadata = ready.is_some();
             let mut offered = vec![Extension::Metadata, Extension::DontHave, Extension::UploadOnly];
             if !self.torrent.is_private() {
                 offered.push(Extension::Pex);
@@ -396,6 +400,9 @@ impl Talk {
         self.ready = Some(ready);
         if let Some(memo) = self.memo.take() {
             self.events = memo.replay(pieces)?;
+        }
+        if !self.offers_metadata {
+            self.greet();
         }
         let (extras, mut side) = self.aside();
         extras.complete_trees(&mut side);
@@ -561,7 +568,7 @@ impl Talk {
 
     fn request(&mut self, block: Block) -> Result<(), Misbehaviour> {
         let Some(ready) = &self.ready else { return Ok(()) };
-        if !ready.transfer.layout().contains(block) || block.length > crate::wire::PIECE_DATA_MAX {
+        if !ready.transfer.layout().serves(block) || block.length > crate::wire::PIECE_DATA_MAX {
             let Block { piece, begin, length } = block;
             return Err(Misbehaviour::RequestOutside { piece, begin, length });
         }

@@ -54,6 +54,29 @@ mod reading {
         assert!(store.is_resident(content.piece(1), 1 << 20));
     }
 
+    /// libtorrent pads every v2 file to the end of its last piece and asks for whole blocks there.
+    #[test]
+    fn the_gap_behind_a_v2_file_is_served_as_zeros_but_does_not_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, [7; 100]).unwrap();
+        let entry = Entry {
+            path: RelPath::from_components(["file"]).unwrap(),
+            length: 100,
+            kind: EntryKind::File { executable: false },
+            offset: 0,
+        };
+        let layout = Arc::new(Layout::new(vec![entry], 2 * BLOCK_LENGTH, Alignment::PerFile).unwrap());
+        let store =
+            Store::new(layout.clone(), Place::InPlace(path), FilePool::new(4), PieceSet::full(1), Vec::new());
+        let block = Block { piece: 0, begin: 0, length: BLOCK_LENGTH };
+        assert!(layout.serves(block) && !layout.contains(block));
+        let bytes = read(&store, block).unwrap();
+        assert!(bytes[..100] == [7; 100] && bytes[100..].iter().all(|byte| *byte == 0));
+        let beyond = Block { piece: 0, begin: BLOCK_LENGTH, length: BLOCK_LENGTH };
+        assert!(matches!(read(&store, beyond), Err(ReadError::OutOfBounds(_))));
+    }
+
     #[test]
     fn what_is_not_verified_or_not_there_is_refused() {
         let dir = tempfile::tempdir().unwrap();

@@ -17,9 +17,11 @@ use super::priority::canonical_priority;
 
 /// First pause after a failed dial; it doubles with every further failure.
 const BACK_OFF: Duration = Duration::from_secs(30);
-/// The same for an address that the user or the local network named: the other side may be about to start.
+/// The same for an address that the user or the local network named, and the pause after it left: the other side may be about to start.
 const BACK_OFF_NEAR: Duration = Duration::from_secs(5);
-/// The longest pause.
+/// The longest pause for such an address.
+const BACK_OFF_NEAR_MAX: Duration = Duration::from_secs(30);
+/// The longest pause for any other.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3_600);
 /// Pause after a connection that ended: it was a peer, so it is worth another try.
 const RECONNECT: Duration = Duration::from_secs(60);
@@ -36,6 +38,13 @@ struct Known {
     state: State,
     /// Lower is dialled sooner: the inverse of BEP 40's priority, or chance.
     turn: u32,
+}
+
+impl Known {
+    /// The user or the local network named it.
+    fn is_near(&self) -> bool {
+        self.found.0 & (Found::GIVEN.0 | Found::LAN.0) != 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,11 +153,11 @@ impl Book {
             self.forget(address);
             return;
         }
-        let near = known.found.0 & (Found::GIVEN.0 | Found::LAN.0) != 0;
-        let first = if near { BACK_OFF_NEAR } else { BACK_OFF };
+        let (first, longest) =
+            if known.is_near() { (BACK_OFF_NEAR, BACK_OFF_NEAR_MAX) } else { (BACK_OFF, BACK_OFF_MAX) };
         let doubled = first * (1 << u32::from(known.failures - 1).min(10));
         known.failures = known.failures.min(FAILURES_MAX);
-        self.set(address, State::Waiting(now + doubled.min(BACK_OFF_MAX)));
+        self.set(address, State::Waiting(now + doubled.min(longest)));
     }
 
     /// A peer is connected whose listener is at this address.
@@ -169,6 +178,7 @@ impl Book {
             return;
         }
         let pause = match parting {
+            Parting::Plain if known.is_near() => BACK_OFF_NEAR,
             Parting::Plain => RECONNECT,
             Parting::Useless => NO_GAIN,
         };
@@ -329,6 +339,18 @@ mod tests {
             Some(address(1)),
             None
         ]);
+    }
+
+    #[test]
+    fn a_peer_that_the_user_named_is_dialled_again_soon_after_it_left() {
+        let now = Instant::now();
+        let mut book = Book::default();
+        book.learn(address(1), Found::GIVEN, None, 10, &mut rng());
+        book.next(now);
+        book.connected(address(1));
+        book.left(address(1), now, Parting::Plain);
+        assert_eq!(book.next_at(), Some(now + BACK_OFF_NEAR));
+        assert_eq!(book.next(now + BACK_OFF_NEAR), Some(address(1)));
     }
 
     #[test]

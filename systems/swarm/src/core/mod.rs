@@ -213,11 +213,12 @@ impl Swarm {
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.look_after_requests(now);
-            self.seeking = true;
         }
+        self.seeking |= self.book.next_at().is_some_and(|at| at <= now);
         if self.choker.is_due(now) {
             self.choke_round(now);
         }
+        self.picker.drain(self.config.buffered_max);
         // Offering work may free nothing and change no epoch: this ends.
         while self.offered != self.picker.epoch || !self.hungry.is_empty() {
             if self.offered != self.picker.epoch {

@@ -23,6 +23,8 @@ const ORDERS: usize = 2_048;
 const VERDICTS: usize = 64;
 /// How often numbers are published.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
+/// How often buffers held for slow pieces are looked at: other transfers may need them.
+const RELIEVE_EVERY: Duration = Duration::from_secs(1);
 /// How long after a storage error writing is tried again.
 const STORAGE_RETRY: Duration = Duration::from_secs(3);
 /// Messages handled before outputs are looked at.
@@ -57,6 +59,7 @@ pub(super) struct Actor {
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
     publish: watch::Sender<Progress>,
     published_at: Instant,
+    relieve_at: Instant,
     /// Whether missing pieces may be fetched at all.
     may_fetch: bool,
     paused: bool,
@@ -107,6 +110,7 @@ impl Actor {
             waiting: HashMap::new(),
             publish,
             published_at: now,
+            relieve_at: now,
             may_fetch: parts.fetching,
             paused: false,
             checking: None,
@@ -193,6 +197,13 @@ impl Actor {
         }
         self.settle(now);
         self.records.tick(now, &self.store, &self.resources.workers);
+        if self.resources.pool.usage().0 > 0
+            && let Some(intake) = &mut self.intake
+            && now >= self.relieve_at
+        {
+            self.relieve_at = now + RELIEVE_EVERY;
+            intake.relieve();
+        }
         if now >= self.published_at + PUBLISH_EVERY {
             self.records.totals(self.totals_now());
             self.publish_now(now);
@@ -297,6 +308,9 @@ impl Actor {
                 self.core.handle(now, Input::Lost { piece });
                 if self.stalled.is_none() {
                     warn!(%error, "storage does not take data; trying again shortly");
+                }
+                if let Some(intake) = &mut self.intake {
+                    intake.discard(piece);
                 }
                 self.stalled = Some((error.to_string(), now + STORAGE_RETRY));
                 self.flow(now);
@@ -440,15 +454,16 @@ impl Actor {
                 }
                 Output::Ban { address } => info!(host = %address.ip(), "banned: it sent bad data"),
                 Output::Dial { address } => self.dialer.dial(address),
-                Output::Finished => self.finish(now),
+                Output::Finished => self.finished = false,
             }
+        }
+        if !self.finished && self.checking.is_none() && self.stalled.is_none() && self.core.is_finished() {
+            self.finish(now);
         }
     }
 
+    /// Every wanted piece is verified: completes the files, once.
     fn finish(&mut self, now: Instant) {
-        if self.finished || self.checking.is_some() {
-            return;
-        }
         if self.may_fetch
             && let Err(error) = self.store.finish()
         {
