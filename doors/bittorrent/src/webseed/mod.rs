@@ -12,9 +12,11 @@ mod assembly;
 mod driver;
 mod plan;
 mod seed;
+mod wire;
 
 pub use answer::{AnswerHead, Body, SKIP_MAX, WebSeedFailure, judge};
 pub use assembly::Assembly;
 pub use driver::{Download, WebSeedClient};
 pub use plan::{Fetch, Part, RANGE_MAX, plan};
 pub use seed::{Consequence, WebSeed, WebSeedUrlError};
+pub(crate) use wire::serve;
