@@ -20,6 +20,8 @@ pub struct FlashCrowd {
     pub up: u64,
     /// Share of leechers that never upload.
     pub free_riders: f64,
+    /// Connections of a node.
+    pub connections: usize,
     /// The seed super-seeds.
     pub super_seeding: bool,
     /// Random choices.
@@ -34,6 +36,7 @@ impl Default for FlashCrowd {
             blocks: 8,
             up: 256 * 1024,
             free_riders: 0.0,
+            connections: 50,
             super_seeding: false,
             seed: 1,
         }
@@ -75,8 +78,9 @@ impl FlashCrowd {
         let layout = Layout::of_length(u64::from(self.pieces) * u64::from(piece_length), piece_length);
         let mut network = Network::new(layout, self.seed);
         let link = Link::new(self.up, 10 * self.up);
-        let config = Config { super_seeding: self.super_seeding, ..Config::default() };
-        network.add(NodeSpec { config, ..NodeSpec::seed(link) });
+        let config = Config { connections_max: self.connections, ..Config::default() };
+        let seeding = Config { super_seeding: self.super_seeding, ..config.clone() };
+        network.add(NodeSpec { config: seeding, ..NodeSpec::seed(link) });
         let mut free_riders = Vec::new();
         let every = if self.free_riders > 0.0 { (1.0 / self.free_riders).round() as usize } else { usize::MAX };
         for leecher in 0..self.leechers {
@@ -84,7 +88,8 @@ impl FlashCrowd {
             let joins = Duration::from_millis(1 + (leecher as u64 * 1_999) / self.leechers as u64);
             let rides = leecher % every == every - 1;
             let behaviour = if rides { Behaviour::FreeRider } else { Behaviour::Honest };
-            let node = network.add(NodeSpec { joins, behaviour, ..NodeSpec::leecher(link) });
+            let config = config.clone();
+            let node = network.add(NodeSpec { config, joins, behaviour, ..NodeSpec::leecher(link) });
             if rides {
                 free_riders.push(node);
             }
