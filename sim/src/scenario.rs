@@ -84,9 +84,13 @@ impl FlashCrowd {
         let link = Link::new(self.up, 10 * self.up);
         let config = Config { connections_max: self.connections, ..Config::default() };
         let seeding = Config { super_seeding: self.super_seeding, ..config.clone() };
-        network.add(NodeSpec { config: seeding, ..NodeSpec::seed(Link::new(self.seed_up * self.up, 10 * self.up)) });
+        network.add(NodeSpec {
+            config: seeding,
+            ..NodeSpec::seed(Link::new(self.seed_up * self.up, 10 * self.up))
+        });
         let mut free_riders = Vec::new();
-        let every = if self.free_riders > 0.0 { (1.0 / self.free_riders).round() as usize } else { usize::MAX };
+        let every =
+            if self.free_riders > 0.0 { (1.0 / self.free_riders).round() as usize } else { usize::MAX };
         for leecher in 0..self.leechers {
             // All within two seconds; a tracker that knows nobody yet gives no addresses.
             let joins = Duration::from_millis(1 + (leecher as u64 * 1_999) / self.leechers as u64);

@@ -206,8 +206,13 @@ impl Door {
 
     /// Brings a torrent in: it can be connected to from now on. `private` is known only with metadata.
     pub fn add(&self, hashes: InfoHashes, private: Option<bool>) -> Arc<Torrent> {
-        let torrent =
-            Torrent::new(hashes, private, Arc::downgrade(&self.0), self.0.pool.clone(), self.0.cancel.child_token());
+        let torrent = Torrent::new(
+            hashes,
+            private,
+            Arc::downgrade(&self.0),
+            self.0.pool.clone(),
+            self.0.cancel.child_token(),
+        );
         self.name(&torrent, hashes);
         torrent
     }
@@ -228,7 +233,12 @@ impl Door {
     }
 
     /// Announces a torrent wherever peers may find it: trackers, and for public ones the DHT and the local network.
-    pub async fn announce(&self, torrent: &Torrent, tiers: Vec<Vec<TrackerUrl>>, counters: Arc<dyn Counters>) {
+    pub async fn announce(
+        &self,
+        torrent: &Torrent,
+        tiers: Vec<Vec<TrackerUrl>>,
+        counters: Arc<dyn Counters>,
+    ) {
         for swarm in torrent.swarms() {
             if !tiers.is_empty() {
                 let registration = Registration {
@@ -392,7 +402,9 @@ impl DoorInner {
                 };
                 drop(greeting);
                 match greeted {
-                    Ok(hello) => door.converse(socket, hello).await,
+                    Ok(hello) => {
+                        door.converse(socket, hello).await;
+                    }
                     Err(error) => debug!(%address, %error, "an incoming connection came to nothing"),
                 }
                 drop(permit);
@@ -400,18 +412,23 @@ impl DoorInner {
         }
     }
 
-    /// Talks on a greeted connection until it ends.
-    async fn converse(&self, socket: TcpStream, hello: Hello) {
+    /// Talks on a greeted connection until it ends; false when it was not wanted.
+    async fn converse(&self, socket: TcpStream, hello: Hello) -> bool {
         let torrent = self.registry().torrents.get(&hello.handshake.swarm).cloned();
-        let Some(torrent) = torrent else { return };
+        let Some(torrent) = torrent else { return false };
+        let (theirs, outgoing, address) = (hello.handshake.peer_id, hello.outgoing, hello.address);
+        let Some(cancel) = torrent.admit(self.peer_id, theirs, outgoing) else {
+            debug!(%address, "connected to this peer already");
+            return false;
+        };
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        let address = hello.address;
-        let cancel = torrent.cancellation().clone();
-        let conversation = Box::pin(Conversation::new(socket, hello, torrent, self.local.clone()).run(cancel));
-        let ending = conversation.await;
+        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel);
+        let ending = Box::pin(talk).await;
+        torrent.dismiss(theirs, outgoing);
         debug!(%address, %ending, "connection ended");
+        true
     }
 
     /// Dials for a running transfer, which hears of failure.
@@ -447,8 +464,8 @@ impl DoorInner {
             };
             match greeted {
                 Ok((socket, hello)) => {
-                    self.converse(socket, hello).await;
-                    return Ok(());
+                    let wanted = self.converse(socket, hello).await;
+                    return if wanted { Ok(()) } else { Err(GreetError::Present) };
                 }
                 Err(error) => {
                     debug!(%address, ?way, %error, "dial came to nothing");
@@ -474,11 +491,7 @@ impl DoorInner {
     }
 
     /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.
-    async fn seek(
-        self: Arc<Self>,
-        torrent: Arc<Torrent>,
-        mut inbox: mpsc::Receiver<Named>,
-    ) {
+    async fn seek(self: Arc<Self>, torrent: Arc<Torrent>, mut inbox: mpsc::Receiver<Named>) {
         let mut known: Vec<(SocketAddr, Found)> = Vec::new();
         let mut waiting: Vec<SocketAddr> = Vec::new();
         let mut dials = JoinSet::new();
@@ -637,7 +650,8 @@ fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
 fn interfaces_of(listening: &[SocketAddr]) -> Option<Vec<String>> {
     let chosen = specific_addresses(listening);
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let names = interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
+    let names =
+        interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
     (!chosen.is_empty()).then(|| names.collect())
 }
 

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use peerage_bittorrent::magnet::Magnet;
 use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::torrent::{Ready, Torrent};
-use peerage_content::{EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store, Truth};
+use peerage_content::{
+    EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store,
+    Truth,
+};
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
 
@@ -76,8 +79,7 @@ pub(super) async fn begin(
     if *entry.paused.borrow() {
         transfer.pause(true).await;
     }
-    let running =
-        Arc::new(Running { transfer, priorities: Mutex::new(opened.priorities), metainfo });
+    let running = Arc::new(Running { transfer, priorities: Mutex::new(opened.priorities), metainfo });
     {
         let mut facts = entry.facts();
         facts.hashes = Some(running.metainfo.info.hashes);
@@ -202,7 +204,8 @@ fn content_path(request: &AddRequest, metainfo: &Metainfo) -> PathBuf {
 /// Trackers of the link first, then those of the torrent that the link did not name.
 fn merged(link: &[Vec<String>], torrent: &[Vec<String>]) -> Vec<Vec<String>> {
     let known = |url: &String| link.iter().flatten().any(|other| other == url);
-    let others = torrent.iter().map(|tier| tier.iter().filter(|url| !known(url)).cloned().collect::<Vec<_>>());
+    let others =
+        torrent.iter().map(|tier| tier.iter().filter(|url| !known(url)).cloned().collect::<Vec<_>>());
     link.iter().cloned().chain(others).filter(|tier| !tier.is_empty()).collect()
 }
 

@@ -98,7 +98,9 @@ async fn shared(
     let kept = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
     let given = share.as_torrent.is_some() || entry.facts().hashes.is_some();
     let (metainfo, belief) = match kept {
-        Some(metainfo) if given || is_unchanged(entry, &metainfo, &share.path.0) => (metainfo, Belief::Journal),
+        Some(metainfo) if given || is_unchanged(entry, &metainfo, &share.path.0) => {
+            (metainfo, Belief::Journal)
+        }
         _ => {
             set_state(node, entry, State::Hashing, None);
             let authored = hash_for(entry, &share.path.0, &share.author).await?;
@@ -340,8 +342,9 @@ fn state_of(progress: &Progress, goal_reached: bool) -> (State, Option<Problem>)
             (State::Error, Some(Problem { causes: vec![why.clone()], ..told }))
         }
         Activity::Changed(path) => {
-            let told = Problem::new("changed", format!("{path:?} changed since it was verified; it is not served"))
-                .hint("`peerage verify` checks what is still true; share it again for a new link");
+            let told =
+                Problem::new("changed", format!("{path:?} changed since it was verified; it is not served"))
+                    .hint("`peerage verify` checks what is still true; share it again for a new link");
             (State::Changed, Some(told))
         }
     }

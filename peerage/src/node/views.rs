@@ -15,7 +15,8 @@ use super::entry::{Entry, Facts, Running};
 use super::select::wanted_bytes;
 use super::{Inner, hex};
 use crate::model::{
-    FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState, TrackerView, TransferView,
+    FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState, TrackerView,
+    TransferView,
 };
 
 impl Inner {
@@ -131,9 +132,9 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         };
         magnet.to_string()
     });
-    let (v1, v2) = facts.hashes.map_or((None, None), |InfoHashes { v1, v2 }| {
-        (v1.map(|hash| hex(&hash)), v2.map(|hash| hex(&hash)))
-    });
+    let (v1, v2) = facts
+        .hashes
+        .map_or((None, None), |InfoHashes { v1, v2 }| (v1.map(|hash| hex(&hash)), v2.map(|hash| hex(&hash))));
     TransferView {
         id: entry.id,
         info_hash_v1: v1,

@@ -90,7 +90,8 @@ impl Memo {
 
 /// A bitfield for `pieces` pieces (BEP 3).
 pub(super) fn read_bitfield(bits: &[u8], pieces: u32) -> Result<Availability, Misbehaviour> {
-    let set = PieceSet::from_wire(bits, pieces).ok_or(Misbehaviour::Availability("a bitfield of the wrong size"))?;
+    let set = PieceSet::from_wire(bits, pieces)
+        .ok_or(Misbehaviour::Availability("a bitfield of the wrong size"))?;
     Ok(if set.is_full() {
         Availability::All
     } else if set.is_empty() {

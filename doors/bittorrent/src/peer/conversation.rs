@@ -192,7 +192,8 @@ impl Conversation {
                     self.talk.order(order)?;
                 }
             }
-            let pool = link.as_ref().map_or_else(|| self.talk.torrent.pool().clone(), |link| link.pool.clone());
+            let pool =
+                link.as_ref().map_or_else(|| self.talk.torrent.pool().clone(), |link| link.pool.clone());
 
             if fresh {
                 fresh = false;
@@ -218,7 +219,9 @@ impl Conversation {
                 said = Instant::now();
             }
             if let Some(link) = &link {
-                self.talk.tell(link, wait.write || wait.until.is_some() || self.talk.outbound.is_idle()).await?;
+                self.talk
+                    .tell(link, wait.write || wait.until.is_some() || self.talk.outbound.is_idle())
+                    .await?;
             } else {
                 self.talk.note()?;
             }
@@ -277,7 +280,8 @@ impl Conversation {
         wait: &mut Wait,
     ) -> Result<usize, Ending> {
         let mut total = 0;
-        let throttle = link.map(|link| &link.throttle).filter(|throttle| throttle.is_limited(Direction::Down));
+        let throttle =
+            link.map(|link| &link.throttle).filter(|throttle| throttle.is_limited(Direction::Down));
         while total < READ_TURN {
             let mut budget = READ_TURN;
             if let Some(throttle) = throttle {

@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 
 use super::conversation::Hello;
 use crate::hash::SwarmHash;
-use crate::mse::{Dial, Encryption, Established, Greeting, Initiator, MseError, Progress, Responder, greeting};
+use crate::mse::{
+    Dial, Encryption, Established, Greeting, Initiator, MseError, Progress, Responder, greeting,
+};
 use crate::wire::{Handshake, HandshakeError, HandshakeHead, PeerId, Reserved};
 
 /// How long a peer may take for its whole greeting.
@@ -42,6 +44,9 @@ pub enum GreetError {
     /// Plain or encrypted connections are not accepted.
     #[error("the settings refuse {0:?} connections")]
     Refused(Dial),
+    /// There is a connection to this peer already.
+    #[error("connected to this peer already")]
+    Present,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Own,

@@ -163,7 +163,9 @@ impl Buckets {
 
     /// The number of copies of a listed piece changed.
     fn recount(&mut self, piece: PieceIndex, before: u32, after: u32, rng: &mut Xoshiro256PlusPlus) {
-        let Some(priority) = self.level.get(piece as usize).and_then(|&level| priority(level)) else { return };
+        let Some(priority) = self.level.get(piece as usize).and_then(|&level| priority(level)) else {
+            return;
+        };
         self.remove(piece, before);
         self.insert(piece, priority, after, rng);
     }
@@ -301,7 +303,12 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let piece = 0..PIECES + 2;
-        let priority = prop_oneof![Just(Priority::Skip), Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
+        let priority = prop_oneof![
+            Just(Priority::Skip),
+            Just(Priority::Low),
+            Just(Priority::Normal),
+            Just(Priority::High)
+        ];
         prop_oneof![
             4 => piece.clone().prop_map(Step::Gain),
             2 => piece.clone().prop_map(Step::Lose),

@@ -126,7 +126,10 @@ impl Picker {
     /// Begins a piece that nobody but this peer has, if it is wanted no less than others. It comes before strict completion: whoever
     /// holds the only copy of anything should spend its uplink on nothing else, because the whole swarm waits for it.
     fn sole_copy(&mut self, peer: &Peer, choice: &mut Choice<'_>) -> Option<PieceIndex> {
-        if choice.config.sequential || peer.choking_us || self.partials.buffered() >= choice.config.buffered_max {
+        if choice.config.sequential
+            || peer.choking_us
+            || self.partials.buffered() >= choice.config.buffered_max
+        {
             return None;
         }
         let buckets = self.index.buckets.as_ref()?;
