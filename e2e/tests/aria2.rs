@@ -36,8 +36,7 @@ fn they_get(what: &str, more: &[&str]) {
     put(&room, "ours", what);
     peerage::objects(&room.path("ours"), &["hash", what, "--v1-only", "--torrent", "../x.torrent"]);
     let mut leech = Aria2::fetch(THEIRS, &room.text("x.torrent"), &room.path("theirs"), more);
-    let _share =
-        Peerage::share(&room.path("ours"), &[&[what, "--as", "../x.torrent"][..], &ALONE].concat());
+    let _share = Peerage::share(&room.path("ours"), &[&[what, "--as", "../x.torrent"][..], &ALONE].concat());
     leech.complete();
     sample::assert_same(&room.path(&format!("ours/{what}")), &room.path(&format!("theirs/{what}")));
 }

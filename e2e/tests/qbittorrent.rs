@@ -26,7 +26,8 @@ fn they_seed(what: &str, kind: &str) {
     peerage::objects(&room.path("theirs"), &["hash", what, kind, "--torrent", "../x.torrent"]);
     let seed = QBittorrent::start(HOST, PORT, &room.text("x.torrent"), &room.path("theirs"));
     seed.complete();
-    let mut get = Peerage::get(&room.path("ours"), &[&["../x.torrent", "--peer", THEIRS][..], &ALONE].concat());
+    let mut get =
+        Peerage::get(&room.path("ours"), &[&["../x.torrent", "--peer", THEIRS][..], &ALONE].concat());
     get.complete();
     sample::assert_same(&room.path(&format!("theirs/{what}")), &room.path(&format!("ours/{what}")));
 }

@@ -47,8 +47,7 @@ fn they_get(what: &str, encryption: u8) {
     peerage::objects(&room.path("ours"), &["hash", what, "--v1-only", "--torrent", "../x.torrent"]);
     let leech = Transmission::start(HOST, PORT, &room.path("theirs"), encryption);
     leech.add(&room.text("x.torrent"));
-    let _share =
-        Peerage::share(&room.path("ours"), &[&[what, "--as", "../x.torrent"][..], &ALONE].concat());
+    let _share = Peerage::share(&room.path("ours"), &[&[what, "--as", "../x.torrent"][..], &ALONE].concat());
     leech.complete();
     sample::assert_same(&room.path(&format!("ours/{what}")), &room.path(&format!("theirs/{what}")));
 }
