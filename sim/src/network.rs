@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerage_content::{BLOCK_LENGTH, Block, Layout, PieceIndex, PieceSet};
-use peerage_swarm::core::{Availability, Found, Input, Output, PeerCaps, PeerKey, Received, Shown, Swarm};
+use peerage_swarm::core::{Availability, Found, Input, Output, PeerCaps, PeerKey, PeerStats, Received, Shown, Swarm};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -138,6 +138,18 @@ impl Network {
     /// How all nodes fared so far.
     pub fn summaries(&self) -> Vec<Summary> {
         (0..self.nodes.len()).map(|node| self.summary(node)).collect()
+    }
+
+    /// What a node's engine says about its peers, and which nodes they are.
+    pub fn peers(&self, node: NodeId) -> Vec<(NodeId, PeerStats)> {
+        let Some(swarm) = &self.nodes[node].swarm else { return Vec::new() };
+        let peers = swarm.peers(self.instant()).into_iter();
+        peers.filter_map(|peer| Some((node_at(peer.address)?, peer))).collect()
+    }
+
+    /// What a node has.
+    pub fn have(&self, node: NodeId) -> Option<&PieceSet> {
+        self.nodes[node].swarm.as_ref().map(|swarm| swarm.have())
     }
 
     /// What a node is made of.

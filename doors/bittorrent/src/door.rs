@@ -29,6 +29,7 @@ use crate::peer::greet::{self, Finder, GreetError};
 use crate::peer::{Conversation, Hello, Local};
 use crate::torrent::{Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
+use crate::webseed::{self, WebSeed, WebSeedClient};
 use crate::wire::{Handshake, PeerId, Reserved};
 
 /// How long a connection may take to be made.
@@ -45,6 +46,8 @@ const SEEK_KNOWN: usize = 1_000;
 const SEEK_AGAIN: Duration = Duration::from_secs(15);
 /// Discoveries waiting to be routed.
 const DISCOVERIES: usize = 128;
+/// Web seeds of one torrent that are asked.
+const WEB_SEEDS_MAX: usize = 8;
 /// How long trackers get to take our goodbye.
 const GOODBYE: Duration = Duration::from_millis(1_200);
 
@@ -171,10 +174,7 @@ impl Door {
         let local = Local {
             client: config.client,
             port,
-            dht_port: match &dht {
-                Some(dht) => dht.status().await.map(|status| status.address.port()),
-                None => None,
-            },
+            dht_port: dht.as_ref().and_then(Dht::address).map(|address| address.port()),
         };
         let inner = Arc::new(DoorInner {
             peer_id: PeerId::new(config.peer_id_prefix, rand::random()),
@@ -247,6 +247,41 @@ impl Door {
                     lan.add(swarm).await;
                 }
             }
+        }
+    }
+
+    /// Lets web seeds serve a torrent that is fetched, as far as their URLs make sense.
+    pub fn web_seeds(&self, torrent: &Torrent, urls: &[String], folder: Option<&[u8]>) {
+        let Some(ready) = torrent.ready() else { return };
+        let bind = specific_addresses(&self.0.listening).into_iter().next();
+        let client = match WebSeedClient::new(bind, &self.0.local.client) {
+            Ok(client) => client,
+            Err(error) => return warn!(%error, "web seeds are off"),
+        };
+        for url in urls.iter().take(WEB_SEEDS_MAX) {
+            let seed = match WebSeed::new(url, folder) {
+                Ok(seed) => seed,
+                Err(error) => {
+                    debug!(%url, %error, "a web seed is left out");
+                    continue;
+                }
+            };
+            let (transfer, client, cancel) =
+                (ready.transfer.clone(), client.clone(), torrent.cancellation().clone());
+            self.0.tasks.spawn(async move {
+                let serving = async {
+                    let found = tokio::net::lookup_host((seed.host(), seed.port())).await;
+                    match found.map(|mut addresses| addresses.next()) {
+                        Ok(Some(address)) => webseed::serve(transfer, client, seed, address).await,
+                        Ok(None) => {}
+                        Err(error) => debug!(host = seed.host(), %error, "web seed not found"),
+                    }
+                };
+                tokio::select! {
+                    () = serving => {}
+                    () = cancel.cancelled() => {}
+                }
+            });
         }
     }
 
@@ -567,12 +602,11 @@ async fn start_dht(
     discoveries: &mpsc::Sender<Discovery>,
     cancel: &CancellationToken,
 ) -> Option<Dht> {
-    let bind = listening.iter().find_map(|address| match address {
-        SocketAddr::V4(address) => Some(*address),
-        SocketAddr::V6(_) => None,
-    })?;
+    if listening.is_empty() {
+        return None;
+    }
     let config = DhtConfig {
-        bind,
+        bind: listening.to_vec(),
         bootstrap: (!settings.bootstrap.is_empty()).then(|| settings.bootstrap.clone()),
         nodes_file: settings.nodes_file.clone(),
         ..DhtConfig::default()

@@ -68,6 +68,12 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
         running.transfer.checked().await;
     }
     let_in(node, &torrent, &running);
+    if matches!(request, AddRequest::Get(_)) {
+        let info = &running.metainfo.info;
+        let folder = info.root().map(|root| root.as_path().as_os_str().as_encoded_bytes().to_vec());
+        let urls = entry.facts().web_seeds.clone();
+        node.door.web_seeds(&torrent, &urls, folder.as_deref());
+    }
     announce(node, entry, &torrent).await;
     attend(node, entry, &torrent, &running).await;
     Ok(())

@@ -95,7 +95,8 @@ impl Inner {
                     IpAddr::V4(ip) => ip.is_link_local(),
                     IpAddr::V6(ip) => ip.is_unicast_link_local(),
                 };
-                if !interface.is_loopback() && !link_local && ip.is_ipv4() == address.is_ipv4() {
+                let on_this_machine = interface.is_loopback() || interface.name == "lo";
+                if !on_this_machine && !link_local && ip.is_ipv4() == address.is_ipv4() {
                     reachable.push(SocketAddr::new(ip, address.port()));
                 }
             }

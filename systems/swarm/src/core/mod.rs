@@ -89,6 +89,8 @@ pub struct Swarm {
     offered: u64,
     /// A slot may be free.
     slot_free: bool,
+    /// Somebody is interested and choked.
+    someone_waits: bool,
     /// There may be someone to dial.
     seeking: bool,
 
@@ -124,6 +126,7 @@ impl Swarm {
             hungry: Vec::new(),
             offered: 0,
             slot_free: false,
+            someone_waits: false,
             seeking: false,
             downloaded: 0,
             uploaded: 0,
@@ -187,7 +190,8 @@ impl Swarm {
 
     /// When to call [`Input::Tick`] if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let look = (self.fetching && !self.finished && !self.peers.is_empty()).then_some(self.next_look);
+        let fetches = self.fetching && !self.finished && !self.peers.is_empty();
+        let look = (fetches || self.someone_waits && self.serving).then_some(self.next_look);
         let round = (!self.peers.is_empty()).then(|| self.choker.next_round());
         let dial = self.book.next_at().filter(|_| self.may_dial());
         [look, round, dial].into_iter().flatten().min()
@@ -213,6 +217,7 @@ impl Swarm {
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.look_after_requests(now);
+            self.slot_free |= self.someone_waits;
         }
         self.seeking |= self.book.next_at().is_some_and(|at| at <= now);
         if self.choker.is_due(now) {
