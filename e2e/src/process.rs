@@ -15,7 +15,7 @@ use crate::PATIENCE;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Lines of a process shown when a test fails.
-const LINES_SHOWN: usize = 40;
+const LINES_SHOWN: usize = 160;
 
 /// What is in a line that reports progress.
 const PROGRESS: &str = "\"progress\"";

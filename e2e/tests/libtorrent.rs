@@ -13,6 +13,9 @@ const THEIRS: &str = "10.77.0.3:6900";
 /// What every node of ours is told: found by address alone.
 const ALONE: [&str; 4] = ["--no-dht", "--no-lan", "--listen", "10.77.0.1:0"];
 
+/// The same in a network without IPv4.
+const ALONE_6: [&str; 4] = ["--no-dht", "--no-lan", "--listen", "[fd77::1]:0"];
+
 /// The sample: `film.mkv` is one file, `odd` a folder.
 fn put(room: &Room, owner: &str, what: &str) {
     let path = room.path(&format!("{owner}/{what}"));
@@ -191,8 +194,32 @@ fn we_share_to_encrypted_peers_only() {
 }
 
 #[test]
+fn they_seed_over_ipv6() {
+    alone(|| {
+        let room = Room::new();
+        put(&room, "theirs", "odd");
+        let torrent = room.path("x.torrent");
+        Libtorrent::make(&room.path("theirs/odd"), &torrent, "hybrid", Value::Null);
+        let _seed = Libtorrent::seed("[fd77::1]:6900", &torrent, &room.path("theirs"), Value::Null);
+        let args = [&["../x.torrent", "--peer", "[fd77::1]:6900"][..], &ALONE_6].concat();
+        let mut get = Peerage::get(&room.path("ours"), &args);
+        get.complete();
+        sample::assert_same(&room.path("theirs/odd"), &room.path("ours/odd"));
+    });
+}
+
+/// The link names the address, in brackets.
+#[test]
 fn they_get_over_ipv6() {
     alone(|| {
-        drop(we_share("odd", &["--listen", "[fd77::1]:0"], json!({ "listen": "[fd77::1]:6900" })));
+        let room = Room::new();
+        put(&room, "ours", "odd");
+        let mut share = Peerage::share(&room.path("ours"), &[&["odd"][..], &ALONE_6].concat());
+        let magnet = share.metadata()["magnet"].as_str().unwrap().to_owned();
+        let mut leech = Libtorrent::run(
+            &json!({ "listen": "[fd77::1]:6900", "magnet": magnet, "save": room.path("theirs") }),
+        );
+        leech.complete();
+        sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));
     });
 }
