@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 /// All are peers of the tracker on one host: a connection to an own address comes from that address.
 const HOST: &str = "10.77.0.8";
-const OURS: &str = "0.0.0.0:6881";
-const THEIRS: &str = "0.0.0.0:6900";
+const OURS: &str = "10.77.0.8:6881";
+const THEIRS: &str = "10.77.0.8:6900";
 
 /// Through a tracker alone, as seed and as leech.
 #[track_caller]
@@ -39,7 +39,7 @@ fn tracker(scheme: &str, flags: &[&str]) {
 
     // Now they have it, and only they.
     drop(share);
-    let node = ["--no-dht", "--no-lan", "--listen", "0.0.0.0:6882"];
+    let node = ["--no-dht", "--no-lan", "--listen", "10.77.0.8:6882"];
     let mut get = Peerage::get(&room.path("third"), &[&["../x.torrent"][..], &node].concat());
     get.complete();
     sample::assert_same(&room.path("ours/odd"), &room.path("third/odd"));
@@ -101,6 +101,7 @@ fn dht(flags: &[&str]) {
     let node = ["--no-lan", "--listen", "10.77.0.1:6881", "--dht-bootstrap", ROUTER];
     let args = [&["odd", "--torrent", "../x.torrent"][..], flags, &node].concat();
     let mut share = Peerage::share(&room.path("ours"), &args);
+    share.metadata();
     share.find("a node of the DHT", |event| event["transfer"]["sources"]["dht_nodes"].as_u64() > Some(0));
     let mut leech = Libtorrent::run(&json!({
         "listen": "10.77.0.3:6900", "torrent": room.path("x.torrent"), "save": room.path("theirs"),

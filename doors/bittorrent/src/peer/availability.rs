@@ -42,10 +42,11 @@ impl Memo {
     }
 
     fn set(&mut self, whole: Whole) -> Result<(), Misbehaviour> {
-        match self.whole.replace(whole) {
-            None => Ok(()),
-            Some(_) => Err(Misbehaviour::Availability("told twice")),
+        if self.whole.is_some() && !matches!(whole, Whole::Bits(_)) {
+            return Err(Misbehaviour::Availability("told twice"));
         }
+        self.whole = Some(whole);
+        Ok(())
     }
 
     /// Remembers an event about the peer; what has no meaning before metadata is forgotten.

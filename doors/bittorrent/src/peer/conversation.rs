@@ -121,6 +121,8 @@ impl Conversation {
     /// Begins on a connected socket.
     pub fn new(socket: TcpStream, hello: Hello, torrent: Arc<Torrent>, local: Arc<Local>) -> Self {
         let reserved = hello.handshake.reserved;
+        // Who answers, or greets, with the v2 hash need not say that it speaks v2: libtorrent does not.
+        let v2 = reserved.v2() || torrent.hashes().swarm_v2() == Some(hello.handshake.swarm);
         let (cipher_in, cipher_out) = hello.ciphers.unzip();
         let talk = Talk {
             torrent,
@@ -130,7 +132,7 @@ impl Conversation {
             fast: reserved.fast(),
             extended: reserved.extended(),
             encrypted: cipher_in.is_some(),
-            v2: reserved.v2(),
+            v2,
             key: None,
             listen_address: hello.outgoing.then_some(hello.address),
             requests_max: REQUESTS_UNSAID,
@@ -447,16 +449,16 @@ impl Talk {
             Message::Bitfield(bits) => match self.limits.pieces {
                 Some(pieces) => {
                     let availability = read_bitfield(bits, pieces)?;
-                    self.has(availability)?;
+                    self.has(availability);
                 }
                 None => self.memo_mut().bitfield(bits)?,
             },
             Message::HaveAll => match self.limits.pieces {
-                Some(_) => self.has(Availability::All)?,
+                Some(_) => self.has_once(Availability::All)?,
                 None => self.memo_mut().all()?,
             },
             Message::HaveNone => match self.limits.pieces {
-                Some(_) => self.has(Availability::None)?,
+                Some(_) => self.has_once(Availability::None)?,
                 None => self.memo_mut().none()?,
             },
             Message::Request(block) => self.request(block)?,
@@ -553,14 +555,21 @@ impl Talk {
         self.memo.get_or_insert_default()
     }
 
-    fn has(&mut self, availability: Availability) -> Result<(), Misbehaviour> {
-        if std::mem::replace(&mut self.told_availability, true) {
+    /// Have-all and have-none, which make more work than they are long, come once.
+    fn has_once(&mut self, availability: Availability) -> Result<(), Misbehaviour> {
+        if self.told_availability {
             return Err(Misbehaviour::Availability("told twice"));
         }
+        self.has(availability);
+        Ok(())
+    }
+
+    /// A bitfield may come again: aria2 sends its own anew where others send many haves.
+    fn has(&mut self, availability: Availability) {
+        self.told_availability = true;
         self.event(WireEvent::Has(availability));
         let (extras, mut side) = self.aside();
         extras.complete_trees(&mut side);
-        Ok(())
     }
 
     fn in_content(&self, piece: u32) -> Result<(), Misbehaviour> {
