@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs;
-
 use peerage_e2e::peers::Aria2;
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{Peerage, alone, peerage};
@@ -71,22 +69,17 @@ fn they_get_from_encrypted_peers_only() {
     alone(|| they_get("film.mkv", &["--bt-force-encryption=true"]));
 }
 
-/// What a user does who was sent the link of a plain `peerage share`, which names a hybrid. Programs without v2 and without
-/// padding (BEP 47) make files of the padding.
+/// The link must be of a v1 torrent: aria2 1.36 computes a wrong info hash for hybrids, whoever made them.
 #[test]
-fn they_start_from_our_link() {
+fn they_start_from_our_v1_link() {
     alone(|| {
         let room = Room::new();
         put(&room, "ours", "odd");
-        let hash = &peerage::objects(&room.path("ours"), &["hash", "odd"])[0];
+        let hash = &peerage::objects(&room.path("ours"), &["hash", "odd", "--v1-only"])[0];
         let link = hash["magnet"].as_str().unwrap();
         let mut leech = Aria2::fetch(THEIRS, link, &room.path("theirs"), &[]);
-        let _share = Peerage::share(&room.path("ours"), &[&["odd"][..], &ALONE].concat());
+        let _share = Peerage::share(&room.path("ours"), &[&["odd", "--v1-only"][..], &ALONE].concat());
         leech.complete();
-        let padding = room.path("theirs/odd/.pad");
-        if padding.exists() {
-            fs::remove_dir_all(padding).unwrap();
-        }
         sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));
     });
 }

@@ -158,6 +158,24 @@ fn we_start_from_their_hybrid_link() {
     alone(|| we_start_from_their_link("hybrid"));
 }
 
+/// A hybrid is known by its metadata only: the names of its other half come with it.
+#[test]
+fn we_start_from_half_of_the_names_of_a_hybrid() {
+    alone(|| {
+        let room = Room::new();
+        put(&room, "theirs", "odd");
+        let torrent = room.path("x.torrent");
+        let made = Libtorrent::make(&room.path("theirs/odd"), &torrent, "hybrid", Value::Null);
+        let _seed = Libtorrent::seed(THEIRS, &torrent, &room.path("theirs"), Value::Null);
+        for (home, hash) in [("one", made.v1.unwrap()), ("two", made.v2.unwrap())] {
+            let args = [&[&*hash, "--peer", THEIRS][..], &ALONE].concat();
+            let mut get = Peerage::get(&room.path(home), &args);
+            get.complete();
+            sample::assert_same(&room.path("theirs/odd"), &room.path(&format!("{home}/odd")));
+        }
+    });
+}
+
 #[test]
 fn they_start_from_our_v1_link() {
     alone(|| they_start_from_our_link(&["--v1-only"]));

@@ -30,7 +30,7 @@ use crate::peer::{Conversation, Hello, Local};
 use crate::torrent::{Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
 use crate::webseed::{self, WebSeed, WebSeedClient};
-use crate::wire::{Handshake, PeerId, Reserved};
+use crate::wire::{Handshake, HandshakeHead, PeerId, Reserved};
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -364,12 +364,11 @@ impl DoorInner {
     }
 
     fn reserved(&self, torrent: &Torrent) -> Reserved {
-        let hashes = torrent.ready().map_or(torrent.hashes(), |ready| ready.hashes);
         let mut reserved = Reserved::NONE.with_extended().with_fast();
         if self.dht.is_some() && !torrent.is_private() {
             reserved = reserved.with_dht();
         }
-        if hashes.v2.is_some() {
+        if torrent.hashes_now().v2.is_some() {
             reserved = reserved.with_v2();
         }
         reserved
@@ -583,9 +582,15 @@ impl Finder for DoorInner {
         self.registry().keys.get(key).copied()
     }
 
-    fn in_swarm(&self, swarm: SwarmHash) -> Option<Reserved> {
-        let torrent = self.registry().torrents.get(&swarm).cloned()?;
-        Some(self.reserved(&torrent))
+    fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
+        let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
+        let reserved = self.reserved(&torrent);
+        // A greeting for v1 that speaks v2 is answered in v2's name (BEP 52). libtorrent takes our bit for that upgrade,
+        // and hangs up when the name beside it is v1's.
+        Some(match torrent.hashes_now().swarm_v2() {
+            Some(v2) if head.reserved.v2() || head.swarm == v2 => (reserved, v2),
+            _ => (reserved.without_v2(), head.swarm),
+        })
     }
 }
 

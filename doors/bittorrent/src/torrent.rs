@@ -322,7 +322,12 @@ impl Torrent {
     }
 
     pub(crate) fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
-        self.ready().map_or(self.hashes, |ready| ready.hashes).swarms()
+        self.hashes_now().swarms()
+    }
+
+    /// Those of the metadata once it is known, those that a link named until then.
+    pub(crate) fn hashes_now(&self) -> InfoHashes {
+        self.ready().map_or(self.hashes, |ready| ready.hashes)
     }
 
     pub(crate) fn cancellation(&self) -> &CancellationToken {

@@ -122,7 +122,7 @@ impl Conversation {
     pub fn new(socket: TcpStream, hello: Hello, torrent: Arc<Torrent>, local: Arc<Local>) -> Self {
         let reserved = hello.handshake.reserved;
         // Who answers, or greets, with the v2 hash need not say that it speaks v2: libtorrent does not.
-        let v2 = reserved.v2() || torrent.hashes().swarm_v2() == Some(hello.handshake.swarm);
+        let v2 = reserved.v2() || torrent.hashes_now().swarm_v2() == Some(hello.handshake.swarm);
         let (cipher_in, cipher_out) = hello.ciphers.unzip();
         let talk = Talk {
             torrent,
