@@ -289,7 +289,8 @@ fn a_transfer_of_the_daemon_is_paused_resumed_verified_and_removed() {
         get.complete();
         assert_same(&film, &pair.arrived());
 
-        let told = &pair.ask(&["verify", &id])[0];
+        let told = pair.ask(&["verify", &id]).pop().unwrap();
+        assert_eq!(told["event"], "verified", "{told}");
         assert_eq!((&told["verified"], &told["wanted"]), (&told["wanted"], &Value::from(12 * MEBIBYTE)), "{told}");
         assert_eq!(pair.ask(&["remove", &id, "--files"])[0]["event"], "removed");
         assert!(!pair.arrived().exists());
