@@ -1,5 +1,8 @@
 //! What goes wrong, made to order: disks that fill up, links that fail, processes that die, torrents that lie.
 
+pub mod bencode;
+pub mod wire;
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -64,15 +67,6 @@ pub fn descriptors(id: u32) -> usize {
 /// Bytes that went over a network interface of this namespace.
 #[track_caller]
 pub fn bytes_over(interface: &str) -> u64 {
-    let path = format!("/sys/class/net/{interface}/statistics/rx_bytes");
-    match fs::read_to_string(path) {
-        Ok(text) => text.trim().parse().unwrap(),
-        // /sys shows the namespace that mounted it.
-        Err(_) => counted(interface),
-    }
-}
-
-fn counted(interface: &str) -> u64 {
     let table = fs::read_to_string("/proc/self/net/dev").unwrap();
     let line = table.lines().find_map(|line| line.trim().strip_prefix(&format!("{interface}:"))).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()

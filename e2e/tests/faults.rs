@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -180,29 +181,137 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_pulled_disk_is_told_and_the_rest_is_fetched_when_it_is_back() {
+fn a_file_removed_under_a_download_is_fetched_anew() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(20 * MEBIBYTE);
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &["--limit-down", "6M"]);
+        progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
+        fs::remove_file(pair.path("out/film.mkv")).unwrap();
+        let complete = get.complete();
+        assert_eq!(complete["transfer"]["verified"], 20 * MEBIBYTE, "{complete}");
+        assert_same(&film, &pair.path("out/film.mkv"));
+    });
+}
+
+#[test]
+fn a_folder_removed_under_a_download_is_told_and_waited_for() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(20 * MEBIBYTE);
         let out = pair.path("out");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &["--limit-down", "6M"]);
+        progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
+        fs::remove_dir_all(&out).unwrap();
+        // It may have been a mount: nothing is written elsewhere in its stead.
+        let told = words(&problem(&mut get, "error"));
+        assert!(told.contains(out.to_str().unwrap()) && told.contains("No such file"), "{told}");
+        assert!(!out.exists());
+        fs::create_dir(&out).unwrap();
+        get.complete();
+        assert_same(&film, &out.join("film.mkv"));
+    });
+}
+
+#[test]
+fn a_folder_that_vanished_between_two_runs_is_filled_anew() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let out = pair.path("out");
         let disk = SmallDisk::mount(&out, 40);
         let mut share = pair.share(&film);
         let link = link_of(&mut share);
-        let mut get = pair.get(&link, &["--limit-down", "4M"]);
+        let mut get = pair.get(&link, &["--limit-down", "2M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
-        fs::remove_file(out.join("film.mkv")).unwrap();
+        get.signal("KILL");
+        get.end();
         disk.pull();
-        let told = get.find("words about it", |event| {
-            event["event"] == "state" && !event["problem"].is_null() || event["event"] == "complete"
-        });
-        println!("{told}");
-        let told = words(&told["problem"]);
-        assert!(told.contains("out/film.mkv"), "{told}");
-        get.signal("INT");
-        assert_eq!(get.end().code(), Some(130));
-        // Nothing of it is there any more: the same command fetches it all.
         let mut get = pair.get(&link, &[]);
         get.complete();
         assert_same(&film, &out.join("film.mkv"));
+    });
+}
+
+/// The changes that a user may make to a file that is shared, by name.
+const CHANGES: [(&str, fn(&Path)); 5] = [
+    ("edited", |film| {
+        let mut file = OpenOptions::new().write(true).open(film).unwrap();
+        file.seek(SeekFrom::Start(3 * MEBIBYTE as u64)).unwrap();
+        file.write_all(b"another scene").unwrap();
+    }),
+    ("truncated", |film| OpenOptions::new().write(true).open(film).unwrap().set_len(MEBIBYTE as u64).unwrap()),
+    ("replaced", |film| {
+        let other = film.with_extension("new");
+        sample::file(&other, 99, 20 * MEBIBYTE);
+        fs::rename(other, film).unwrap();
+    }),
+    ("removed", |film| fs::remove_file(film).unwrap()),
+    ("longer", |film| OpenOptions::new().append(true).open(film).unwrap().write_all(b"the end").unwrap()),
+];
+
+#[test]
+fn a_shared_file_that_changed_is_told_and_never_served() {
+    alone(|| {
+        for (how, change) in CHANGES {
+            println!("{how}");
+            let pair = Pair::new();
+            let film = pair.film(20 * MEBIBYTE);
+            let copy = pair.path("copy/film.mkv");
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(&film, &copy).unwrap();
+            let mut share = pair.share(&film);
+            let link = link_of(&mut share);
+            let mut get = pair.get(&link, &["--limit-down", "5M"]);
+            progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
+            change(&film);
+            let told = words(&problem(&mut share, "changed"));
+            assert!(told.contains("film.mkv") && told.contains("changed") && told.contains("verify"), "{told}");
+            // The getter waits and says so: it neither ends nor takes other bytes for true.
+            let waits = progress(&mut get, "a getter that waits", |transfer| transfer["download_rate"] == 0);
+            assert_eq!(waits["state"], "downloading", "{waits}");
+            assert!(waits["verified"].as_u64().unwrap() < 20 * MEBIBYTE as u64, "{waits}");
+            assert_same_pieces(&copy, &pair.path("out/film.mkv"));
+
+            // Whoever has the true bytes can go on serving them.
+            share.signal("INT");
+            share.end();
+            let mut share = pair.share(&copy);
+            assert_eq!(link_of(&mut share), link, "the same bytes have the same name");
+            get.complete();
+            assert_same(&copy, &pair.path("out/film.mkv"));
+        }
+    });
+}
+
+/// Every block of a download is either that of the original or not written.
+fn assert_same_pieces(original: &Path, partial: &Path) {
+    let (original, partial) = (fs::read(original).unwrap(), fs::read(partial).unwrap());
+    for (index, (block, true_block)) in partial.chunks(16_384).zip(original.chunks(16_384)).enumerate() {
+        let is_empty = block.iter().all(|byte| *byte == 0);
+        assert!(is_empty || true_block.starts_with(block), "block {index}");
+    }
+}
+
+#[test]
+fn what_changed_is_shared_again_under_a_new_link() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(3 * MEBIBYTE);
+        let mut share = pair.share(&film);
+        let old = link_of(&mut share);
+        share.signal("INT");
+        assert_eq!(share.end().code(), Some(130));
+        OpenOptions::new().append(true).open(&film).unwrap().write_all(b"the end").unwrap();
+        let mut share = pair.share(&film);
+        let new = link_of(&mut share);
+        assert_ne!(new, old);
+        let mut get = pair.get(&new, &[]);
+        get.complete();
+        assert_same(&film, &pair.path("out/film.mkv"));
     });
 }

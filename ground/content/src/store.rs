@@ -325,11 +325,12 @@ impl Store {
             Err(folder::OpenError::Storage(error)) => return Err(error.into()),
         };
         let state = platform::state(&*file).map_err(|errno| self.error("read", entry, errno))?;
-        if self.is_unchanged(entry, &state, end) { Ok(file) } else { Err(changed()) }
+        // One that was removed or replaced still has its bytes as long as it is open, but is not what the user shares any more.
+        if !state.unlinked && self.is_unchanged(entry, &state, end) { Ok(file) } else { Err(changed()) }
     }
 
     /// How often a file was found changed or gone so far: what was written before the last time may not be there any more.
-    pub(crate) fn losses(&self) -> u64 {
+    pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
     }
 

@@ -36,6 +36,8 @@ struct Known {
     found: Found,
     failures: u8,
     state: State,
+    /// Neither had anything for the other when it left.
+    useless: bool,
     /// Lower is dialled sooner: the inverse of BEP 40's priority, or chance.
     turn: u32,
 }
@@ -115,7 +117,7 @@ impl Book {
             Some(own) => !canonical_priority(canonical(own), address),
             None => rng.random(),
         };
-        let known = Known { found, failures: 0, state: State::Ready, turn };
+        let known = Known { found, failures: 0, state: State::Ready, useless: false, turn };
         if self.known.len() >= known_max.max(1) && !self.make_room(known.rank(address)) {
             return;
         }
@@ -167,6 +169,7 @@ impl Book {
         self.set(address, State::Connected);
         if let Some(known) = self.known.get_mut(&address) {
             known.failures = 0;
+            known.useless = false;
         }
     }
 
@@ -184,7 +187,17 @@ impl Book {
         };
         // One that always connects and at once leaves must not come before those that were never tried.
         known.failures = 1;
+        known.useless = parting == Parting::Useless;
         self.set(address, State::Waiting(now + pause));
+    }
+
+    /// Something is wanted again: those who left because nothing was may be dialled at once.
+    pub(super) fn reconsider(&mut self) {
+        let useless = |(_, known): &(&SocketAddr, &Known)| known.useless && matches!(known.state, State::Waiting(_));
+        let again: Vec<SocketAddr> = self.known.iter().filter(useless).map(|(address, _)| *address).collect();
+        for address in again {
+            self.set(address, State::Ready);
+        }
     }
 
     /// Never again.
@@ -358,6 +371,23 @@ mod tests {
         book.left(address(1), now, Parting::Plain);
         assert_eq!(book.next_at(), Some(now + BACK_OFF_NEAR));
         assert_eq!(book.next(now + BACK_OFF_NEAR), Some(address(1)));
+    }
+
+    #[test]
+    fn a_peer_that_was_of_no_use_is_dialled_at_once_when_something_is_wanted_again() {
+        let now = Instant::now();
+        let mut book = Book::default();
+        learn(&mut book, [address(1), address(2)], 10);
+        for _ in 0..2 {
+            book.next(now);
+        }
+        book.connected(address(1));
+        book.connected(address(2));
+        book.left(address(1), now, Parting::Useless);
+        book.left(address(2), now, Parting::Plain);
+        assert_eq!(book.next(now), None);
+        book.reconsider();
+        assert_eq!((book.next(now), book.next(now)), (Some(address(1)), None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Peers that come and go, what they have, and whether they interest us.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use peerage_content::{PieceIndex, PieceSet};
@@ -344,8 +345,40 @@ impl Swarm {
                 self.dismiss(now, key, Dismissal::TooMany);
                 true
             }
-            _ => false,
+            _ => self.thin_out(now, newcomer),
         }
+    }
+
+    /// Closes an idle connection, however young, of the network that has the most, if it has more than the newcomer's would
+    /// have: else one host could take all places just by connecting often.
+    fn thin_out(&mut self, now: Instant, newcomer: &PeerCaps) -> bool {
+        let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for peer in self.peers.values() {
+            *counts.entry(network(&peer.caps)).or_default() += 1;
+        }
+        let own = counts.get(&network(newcomer)).copied().unwrap_or(0);
+        let Some((crowd, _)) =
+            counts.into_iter().filter(|(_, count)| *count > own + 1).max_by_key(|(_, count)| *count)
+        else {
+            return false;
+        };
+        let idle = self.peers.values().find(|peer| {
+            network(&peer.caps) == crowd
+                && !peer.caps.serves_only
+                && peer.download.per_second(now) == 0
+                && peer.upload.per_second(now) == 0
+        });
+        let Some(key) = idle.map(|peer| peer.key) else { return false };
+        self.dismiss(now, key, Dismissal::TooMany);
+        true
+    }
+}
+
+/// What one party is likely to have all addresses of: an IPv4 address, or an IPv6 network of 64 bits.
+fn network(caps: &PeerCaps) -> IpAddr {
+    match caps.address.ip().to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
     }
 }
 

@@ -269,9 +269,11 @@ impl Swarm {
         if self.picker.wishes.is_wanted(piece) {
             self.picker.wanted_left += 1;
             self.left += self.wanted_bytes(piece);
-            self.finished = false;
+            self.no_longer_finished();
         }
         self.now_wanted(piece);
+        // Those who had nothing left to offer have this piece.
+        self.picker.epoch += 1;
     }
 
     fn on_knowable(&mut self, now: Instant, pieces: Range<PieceIndex>, known: bool) {
@@ -296,7 +298,7 @@ impl Swarm {
                 if is_wanted {
                     self.picker.wanted_left += 1;
                     self.left += bytes;
-                    self.finished = false;
+                    self.no_longer_finished();
                 } else {
                     self.picker.wanted_left -= 1;
                     self.left -= bytes;
@@ -322,6 +324,14 @@ impl Swarm {
                 self.count_interest(piece, false);
             }
             _ => {}
+        }
+    }
+
+    /// Something is wanted again: those who left because nothing was are worth another dial.
+    fn no_longer_finished(&mut self) {
+        if std::mem::take(&mut self.finished) {
+            self.book.reconsider();
+            self.seeking = true;
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, Store, Truth, recheck};
+use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, StorageError, Store, Truth, recheck};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -25,8 +25,11 @@ const VERDICTS: usize = 64;
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 /// How often buffers held for slow pieces are looked at: other transfers may need them.
 const RELIEVE_EVERY: Duration = Duration::from_secs(1);
-/// How long after a storage error writing is tried again.
+/// How long after a storage error writing is tried again. It doubles while that fails, because every attempt fetches data that may
+/// have to be thrown away.
 const STORAGE_RETRY: Duration = Duration::from_secs(3);
+/// How often it doubles: to 24 s.
+const STORAGE_DOUBLINGS_MAX: u32 = 3;
 /// Messages handled before outputs are looked at.
 const BATCH: usize = 64;
 
@@ -66,7 +69,11 @@ pub(super) struct Actor {
     checking: Option<Check>,
     suspect: PieceSet,
     stalled: Option<(String, Instant)>,
+    /// Stalls since something was written.
+    stalls: u32,
     changed: Option<String>,
+    /// [`Store::losses`] as of the last comparison with the core.
+    losses: u64,
     finished: bool,
     totals: (u64, u64),
 }
@@ -116,7 +123,9 @@ impl Actor {
             checking: None,
             suspect: parts.suspect,
             stalled: None,
+            stalls: 0,
             changed: None,
+            losses: 0,
             finished: false,
             totals: parts.totals,
         }
@@ -298,6 +307,7 @@ impl Actor {
             IntakeEvent::Verified(piece) => {
                 self.core.handle(now, Input::Verified { piece });
                 self.records.verified(piece, now);
+                self.stalls = 0;
                 self.wake(piece);
             }
             IntakeEvent::Corrupt { piece, bad } => {
@@ -317,6 +327,27 @@ impl Actor {
                 self.publish_now(now);
             }
             other => debug!(?other, "intake event without effect"),
+        }
+        self.heed_losses(now);
+    }
+
+    /// Waits before data is written again.
+    fn stall(&mut self, now: Instant, error: &StorageError) {
+        if self.stalled.is_none() {
+            warn!(%error, "storage does not take data; trying again shortly");
+            self.stalls += 1;
+        }
+        let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
+        self.stalled = Some((error.to_string(), now + pause));
+    }
+
+    /// Files of a download that were removed or replaced under our hands: their pieces are fetched anew.
+    fn heed_losses(&mut self, now: Instant) {
+        let losses = self.store.losses();
+        if self.losses != losses {
+            self.losses = losses;
+            let verified = self.store.verified();
+            self.adopt(now, &verified);
         }
     }
 
@@ -467,8 +498,11 @@ impl Actor {
         if self.may_fetch
             && let Err(error) = self.store.finish()
         {
-            warn!(%error, "files could not be completed; trying again shortly");
-            self.stalled = Some((error.to_string(), now + STORAGE_RETRY));
+            self.stall(now, &error);
+            return;
+        }
+        self.heed_losses(now);
+        if !self.core.is_finished() {
             return;
         }
         self.finished = true;

@@ -1,0 +1,286 @@
+//! Peers that do not keep to the rules: the node survives them, in bounded memory, and honest peers notice nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peerage_e2e::faults::wire::{RawPeer, greeting, id, message, request};
+use peerage_e2e::faults::{ALONE, anonymous_memory, descriptors};
+use peerage_e2e::sample::{self, assert_same};
+use peerage_e2e::{Peerage, alone, until};
+
+const MEBIBYTE: usize = 1 << 20;
+const ADA: &str = "127.0.0.1:7001";
+/// What a node may hold for peers like these.
+const MEMORY_MAX: u64 = 48 * MEBIBYTE as u64;
+
+/// Ada shares a film, and somebody has come to spoil it.
+struct Shared {
+    folder: tempfile::TempDir,
+    film: PathBuf,
+    share: Peerage,
+    link: String,
+    info_hash: [u8; 20],
+    pieces: usize,
+}
+
+impl Shared {
+    fn new(size: usize, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let film = folder.path().join("ada/film.mkv");
+        sample::file(&film, 5, size);
+        let args = [&[film.to_str().unwrap(), "--listen", ADA], &ALONE[..], more].concat();
+        let mut share = Peerage::share(&folder.path().join("ada"), &args);
+        let metadata = share.metadata();
+        let link = metadata["magnet"].as_str().unwrap().to_owned();
+        let piece_length = metadata["piece_length"].as_u64().unwrap() as usize;
+        let info_hash = unhex(metadata["info_hash_v1"].as_str().unwrap());
+        Self { film, share, link, info_hash, pieces: size.div_ceil(piece_length), folder }
+    }
+
+    fn greet(&self) -> RawPeer {
+        RawPeer::greet(ADA, &self.info_hash).unwrap()
+    }
+
+    fn memory(&self) -> u64 {
+        anonymous_memory(self.share.process.id())
+    }
+
+    /// An honest peer gets everything, and Ada has stayed small.
+    #[track_caller]
+    fn assert_still_serves(&self) {
+        let ben = self.folder.path().join("ben");
+        let mut get = Peerage::get(&ben, &[&[&self.link[..], "--listen", "127.0.0.1:0", "--peer", ADA], &ALONE[..]].concat());
+        get.complete();
+        assert!(get.end().success());
+        assert_same(&self.film, &ben.join("film.mkv"));
+        std::fs::remove_dir_all(&ben).unwrap();
+        assert!(self.memory() < MEMORY_MAX, "{} bytes of memory", self.memory());
+    }
+}
+
+fn unhex(text: &str) -> [u8; 20] {
+    let digits = (0..20).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap());
+    digits.collect::<Vec<_>>().try_into().unwrap()
+}
+
+/// Ways to break the protocol for which a peer is left, by name.
+fn offences(pieces: usize) -> Vec<(&'static str, Vec<u8>)> {
+    let bitfield = |bytes: usize, last: u8| {
+        let mut bits = vec![0; bytes];
+        if let Some(byte) = bits.last_mut() {
+            *byte = last;
+        }
+        message(id::BITFIELD, &bits)
+    };
+    let right = pieces.div_ceil(8);
+    let past = u32::try_from(pieces).unwrap();
+    vec![
+        ("a message of 4 GiB", vec![0xff; 64]),
+        ("a message of 100 MiB", [&(100u32 << 20).to_be_bytes()[..], &[id::PIECE; 64]].concat()),
+        ("a bitfield too short", bitfield(right - 1, 0)),
+        ("a bitfield too long", bitfield(right + 1, 0)),
+        ("a bitfield of a mebibyte", bitfield(MEBIBYTE, 0)),
+        ("a piece that does not exist", message(id::HAVE, &past.to_be_bytes())),
+        ("a request past the end", message(id::REQUEST, &request(past, 0, 16_384))),
+        ("a request of 16 MiB", message(id::REQUEST, &request(0, 0, 16 << 20))),
+        ("a request that wraps around", message(id::REQUEST, &request(0, u32::MAX, u32::MAX))),
+        ("a choke with a payload", message(0, &[1, 2, 3])),
+        ("a cut request", message(id::REQUEST, &[0; 5])),
+    ]
+}
+
+#[test]
+fn whoever_breaks_the_protocol_is_cut_off() {
+    alone(|| {
+        let shared = Shared::new(2 * MEBIBYTE + 5, &[]);
+        let mut tolerated = Vec::new();
+        for (name, offence) in offences(shared.pieces) {
+            let mut peer = shared.greet();
+            peer.send(id::INTERESTED, &[]).unwrap();
+            // It may be cut off while it still sends.
+            let _ = peer.socket.write_all(&offence);
+            peer.socket.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+            if !peer.is_cut_off() {
+                tolerated.push(name);
+            }
+        }
+        assert!(tolerated.is_empty(), "{tolerated:?}");
+        shared.assert_still_serves();
+    });
+}
+
+#[test]
+fn a_greeting_byte_by_byte_does_not_hold_a_place() {
+    alone(|| {
+        let shared = Shared::new(2 * MEBIBYTE, &[]);
+        let slow: Vec<RawPeer> = (0..200)
+            .map(|_| {
+                let mut peer = RawPeer::connect(ADA).unwrap();
+                peer.socket.write_all(&greeting(&shared.info_hash)[..1]).unwrap();
+                peer
+            })
+            .collect();
+        let began = Instant::now();
+        for mut peer in slow {
+            assert!(peer.is_cut_off());
+        }
+        assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+        shared.assert_still_serves();
+    });
+}
+
+#[test]
+fn a_flood_of_requests_without_reading_costs_no_memory() {
+    alone(|| {
+        let shared = Shared::new(4 * MEBIBYTE, &[]);
+        let mut peer = shared.greet();
+        peer.send(id::INTERESTED, &[]).unwrap();
+        let _ = peer.receive_until(id::UNCHOKE);
+        peer.socket.set_write_timeout(Some(Duration::from_secs(3))).unwrap();
+        let flood = message(id::REQUEST, &request(0, 0, 16_384)).repeat(10_000);
+        // A million requests; the node stops reading, or leaves.
+        for _ in 0..100 {
+            if peer.socket.write_all(&flood).is_err() {
+                break;
+            }
+            assert!(shared.memory() < MEMORY_MAX, "{} bytes of memory", shared.memory());
+        }
+        shared.assert_still_serves();
+    });
+}
+
+#[test]
+fn blocks_that_nobody_asked_for_are_not_kept() {
+    alone(|| {
+        let shared = Shared::new(8 * MEBIBYTE, &["--limit-up", "1M"]);
+        // The getter listens; the liar calls it and throws blocks at it.
+        let ben = shared.folder.path().join("ben");
+        let mut get = Peerage::get(&ben, &[&[&shared.link[..], "--listen", "127.0.0.1:7002"], &ALONE[..]].concat());
+        get.metadata();
+        let mut liar = RawPeer::greet("127.0.0.1:7002", &shared.info_hash).unwrap();
+        liar.send(id::BITFIELD, &vec![0; shared.pieces.div_ceil(8)]).unwrap();
+        let block = [&request(0, 0, 0)[..8], &[0xAA; 16_384]].concat();
+        for _ in 0..2_000 {
+            if liar.send(id::PIECE, &block).is_err() {
+                break;
+            }
+        }
+        let memory = anonymous_memory(get.process.id());
+        assert!(memory < MEMORY_MAX, "{memory} bytes of memory");
+        get.complete();
+        assert_same(&shared.film, &ben.join("film.mkv"));
+    });
+}
+
+#[test]
+fn three_hundred_connections_at_once_do_not_stop_an_honest_one() {
+    alone(|| {
+        let shared = Shared::new(2 * MEBIBYTE, &["--listen", "10.77.0.1:7001"]);
+        // All from one host, 10.77.0.1; the honest one comes from 127.0.0.1.
+        let crowd: Vec<RawPeer> = (0..300)
+            .filter_map(|_| {
+                let mut peer = RawPeer::greet("10.77.0.1:7001", &shared.info_hash).ok()?;
+                peer.send(id::INTERESTED, &[]).ok()?;
+                Some(peer)
+            })
+            .collect();
+        let open = descriptors(shared.share.process.id());
+        println!("{} of 300 got in, {open} descriptors", crowd.len());
+        assert!(open < 600, "{open}");
+        shared.assert_still_serves();
+        drop(crowd);
+        until("their places are free", || {
+            (descriptors(shared.share.process.id()) < 60).then_some(())
+        });
+    });
+}
+
+/// Serves wrong bytes for every block to whoever calls. Counts the blocks and the calls.
+fn liar(listener: TcpListener, info_hash: [u8; 20], pieces: usize) -> Arc<(AtomicU32, AtomicU32)> {
+    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let counted = counts.clone();
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(peer) = socket.and_then(RawPeer::over) else { continue };
+            counted.1.fetch_add(1, Ordering::Relaxed);
+            let counted = counted.clone();
+            thread::spawn(move || lie(peer, info_hash, pieces, &counted.0));
+        }
+    });
+    counts
+}
+
+fn lie(mut peer: RawPeer, info_hash: [u8; 20], pieces: usize, blocks: &AtomicU32) {
+    let mut theirs = [0; 68];
+    let mut all = vec![0xff; pieces.div_ceil(8)];
+    let spare = all.len() * 8 - pieces;
+    if let Some(last) = all.last_mut() {
+        *last = 0xff << spare;
+    }
+    let began = std::io::Read::read_exact(&mut peer.socket, &mut theirs)
+        .and_then(|()| peer.socket.write_all(&greeting(&info_hash)))
+        .and_then(|()| peer.send(id::BITFIELD, &all))
+        .and_then(|()| peer.send(id::UNCHOKE, &[]));
+    if began.is_err() {
+        return;
+    }
+    while let Ok(asked) = peer.receive_until(id::REQUEST) {
+        let length = u32::from_be_bytes(asked[8..12].try_into().unwrap()) as usize;
+        if peer.send(id::PIECE, &[&asked[..8], &vec![0x55; length]].concat()).is_err() {
+            return;
+        }
+        blocks.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Gets the film with a liar among the peers; returns the blocks that he brought and how often he was called.
+fn get_beside_a_liar(piece_size: &str, version: &str) -> (u32, u32) {
+    // The honest one is slow, so that the liar is asked for much.
+    let shared = Shared::new(6 * MEBIBYTE, &["--limit-up", "2M", "--piece-size", piece_size, version]);
+    let listener = TcpListener::bind("10.77.0.3:7666").unwrap();
+    let counts = liar(listener, shared.info_hash, shared.pieces);
+    let ben = shared.folder.path().join("ben");
+    let args = [&shared.link, "--listen", "0.0.0.0:7002", "--peer", "10.77.0.3:7666"];
+    let mut get = Peerage::get(&ben, &[&args[..], &ALONE].concat());
+    get.complete();
+    assert!(get.end().success());
+    assert_same(&shared.film, Path::new(&ben.join("film.mkv")));
+    (counts.0.load(Ordering::Relaxed), counts.1.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_liar_with_single_block_pieces_is_cut_off() {
+    alone(|| {
+        let (blocks, calls) = get_beside_a_liar("16k", "--v1-only");
+        println!("{blocks} wrong blocks in {calls} calls");
+        assert!(blocks > 0, "he was never asked");
+        assert!(blocks < 200, "{blocks} wrong blocks were taken");
+    });
+}
+
+#[test]
+fn a_liar_with_pieces_of_many_blocks_is_found_and_cut_off() {
+    alone(|| {
+        let (blocks, calls) = get_beside_a_liar("256k", "--v1-only");
+        println!("{blocks} wrong blocks in {calls} calls");
+        assert!(blocks > 0, "he was never asked");
+        assert!(blocks < 300, "{blocks} wrong blocks were taken");
+    });
+}
+
+#[test]
+fn a_liar_in_a_hybrid_is_found_by_its_tree() {
+    alone(|| {
+        let (blocks, calls) = get_beside_a_liar("256k", "--hybrid");
+        println!("{blocks} wrong blocks in {calls} calls");
+        assert!(blocks > 0, "he was never asked");
+        assert!(blocks < 300, "{blocks} wrong blocks were taken");
+    });
+}
