@@ -15,7 +15,10 @@ use crate::PATIENCE;
 const POLL: Duration = Duration::from_millis(50);
 
 /// Lines of a process shown when a test fails.
-const LINES_SHOWN: usize = 40;
+const LINES_SHOWN: usize = 160;
+
+/// What is in a line that reports progress.
+const PROGRESS: &str = "\"progress\"";
 
 /// Looks again and again until `look` finds something, and panics with `what` after [`PATIENCE`].
 #[track_caller]
@@ -151,14 +154,22 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            let lines = self.lines();
-            let shown = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
-            let stderr = self.stderr();
-            let errors: Vec<&str> = stderr.lines().collect();
-            let errors = errors[errors.len().saturating_sub(LINES_SHOWN)..].join("\n");
-            println!("--- {} wrote\n{shown}\n--- and to stderr\n{errors}\n---", self.name);
+            let (lines, stderr) = (self.lines(), self.stderr());
+            let (told, errors) = (end_of(lines.iter()), end_of(stderr.lines()));
+            println!("--- {} wrote\n{told}\n--- and to stderr\n{errors}\n---", self.name);
         }
     }
+}
+
+/// The end of an output, without reports of progress that others followed.
+fn end_of<L: AsRef<str>>(lines: impl Iterator<Item = L>) -> String {
+    let mut shown: Vec<L> = Vec::new();
+    for line in lines {
+        shown.pop_if(|last| last.as_ref().contains(PROGRESS) && line.as_ref().contains(PROGRESS));
+        shown.push(line);
+    }
+    let from = shown.len().saturating_sub(LINES_SHOWN);
+    shown[from..].iter().map(|line| line.as_ref()).collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Debug for Process {

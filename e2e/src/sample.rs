@@ -86,3 +86,27 @@ pub fn digest(path: &Path) -> String {
 pub fn assert_same(left: &Path, right: &Path) {
     assert_eq!(digests(left), digests(right), "{} and {}", left.display(), right.display());
 }
+
+/// A folder for all that a test has lying about, with a subfolder for each user.
+#[derive(Debug)]
+pub struct Room(tempfile::TempDir);
+
+impl Room {
+    /// An empty room.
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A path in it; the folders above are made.
+    pub fn path(&self, path: &str) -> std::path::PathBuf {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    /// The same as text, for arguments.
+    pub fn text(&self, path: &str) -> String {
+        self.path(path).into_os_string().into_string().unwrap()
+    }
+}

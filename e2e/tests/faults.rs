@@ -171,7 +171,8 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
         let mut share = pair.share(&film);
         let link = link_of(&mut share);
         let below = disk_at.join("below");
-        let args = [&[&link, "-o", below.to_str().unwrap(), "--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
+        let args =
+            [&[&link, "-o", below.to_str().unwrap(), "--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
         let mut get = Peerage::get(&pair.path("ben"), &args);
         let told = get.find("an error", |event| !event["problem"].is_null() || event["event"] == "error");
         let told = words(if told["event"] == "error" { &told } else { &told["problem"] });

@@ -1,7 +1,7 @@
 //! Measures flash crowds: `cargo run --release -p peerage-sim --example flash_crowd -- --leechers 1000 --seed 1`.
 //!
-//! Options: `--leechers N`, `--pieces N`, `--blocks N` (blocks a piece), `--up BYTES` (a second), `--free-riders SHARE`, `--seed N`,
-//! `--seeds N` (so many runs), `--super-seeding`.
+//! Options: `--leechers N`, `--pieces N`, `--blocks N` (blocks a piece), `--up BYTES` (a second), `--seed-up N` (uplinks of a leecher), `--connections N` (of a node),
+//! `--free-riders SHARE`, `--seed N`, `--seeds N` (so many runs), `--super-seeding`.
 #![allow(clippy::print_stdout, reason = "it is made to print")]
 
 use std::time::Instant;
@@ -24,6 +24,8 @@ fn main() {
             "--pieces" => crowd.pieces = number as u32,
             "--blocks" => crowd.blocks = number as u32,
             "--up" => crowd.up = number as u64,
+            "--seed-up" => crowd.seed_up = number as u64,
+            "--connections" => crowd.connections = number as usize,
             "--free-riders" => crowd.free_riders = number,
             "--seed" => crowd.seed = number as u64,
             "--seeds" => runs = number as u64,

@@ -16,10 +16,15 @@ pub struct FlashCrowd {
     pub pieces: u32,
     /// Blocks of a piece.
     pub blocks: u32,
-    /// Bytes a second out of every node; in comes ten times as much.
+    /// Bytes a second out of every leecher; in comes ten times as much.
     pub up: u64,
+    /// The seed's uplink, in those of a leecher. With 1 the crowd waits for the seed, and uplinks stand idle; only with more of
+    /// it leechers contend for each other's uplinks.
+    pub seed_up: u64,
     /// Share of leechers that never upload.
     pub free_riders: f64,
+    /// Connections of a node.
+    pub connections: usize,
     /// The seed super-seeds.
     pub super_seeding: bool,
     /// Random choices.
@@ -33,7 +38,9 @@ impl Default for FlashCrowd {
             pieces: 500,
             blocks: 8,
             up: 256 * 1024,
+            seed_up: 1,
             free_riders: 0.0,
+            connections: 50,
             super_seeding: false,
             seed: 1,
         }
@@ -75,16 +82,22 @@ impl FlashCrowd {
         let layout = Layout::of_length(u64::from(self.pieces) * u64::from(piece_length), piece_length);
         let mut network = Network::new(layout, self.seed);
         let link = Link::new(self.up, 10 * self.up);
-        let config = Config { super_seeding: self.super_seeding, ..Config::default() };
-        network.add(NodeSpec { config, ..NodeSpec::seed(link) });
+        let config = Config { connections_max: self.connections, ..Config::default() };
+        let seeding = Config { super_seeding: self.super_seeding, ..config.clone() };
+        network.add(NodeSpec {
+            config: seeding,
+            ..NodeSpec::seed(Link::new(self.seed_up * self.up, 10 * self.up))
+        });
         let mut free_riders = Vec::new();
-        let every = if self.free_riders > 0.0 { (1.0 / self.free_riders).round() as usize } else { usize::MAX };
+        let every =
+            if self.free_riders > 0.0 { (1.0 / self.free_riders).round() as usize } else { usize::MAX };
         for leecher in 0..self.leechers {
             // All within two seconds; a tracker that knows nobody yet gives no addresses.
             let joins = Duration::from_millis(1 + (leecher as u64 * 1_999) / self.leechers as u64);
             let rides = leecher % every == every - 1;
             let behaviour = if rides { Behaviour::FreeRider } else { Behaviour::Honest };
-            let node = network.add(NodeSpec { joins, behaviour, ..NodeSpec::leecher(link) });
+            let config = config.clone();
+            let node = network.add(NodeSpec { config, joins, behaviour, ..NodeSpec::leecher(link) });
             if rides {
                 free_riders.push(node);
             }
@@ -96,9 +109,10 @@ impl FlashCrowd {
     pub fn bound(&self) -> Duration {
         let length = f64::from(self.pieces) * f64::from(self.blocks) * f64::from(BLOCK_LENGTH);
         let up = self.up as f64;
+        let seed_up = (self.seed_up * self.up) as f64;
         let contributors = (self.leechers as f64 * (1.0 - self.free_riders)).round();
-        let together = self.leechers as f64 * length / (up + contributors * up);
-        Duration::from_secs_f64((length / up).max(together))
+        let together = self.leechers as f64 * length / (seed_up + contributors * up);
+        Duration::from_secs_f64((length / seed_up).max(together))
     }
 
     /// Runs it, for at most twenty times the bound.

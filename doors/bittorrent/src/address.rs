@@ -21,7 +21,7 @@ pub enum Origin {
     /// A tracker, peer or server at this address. It may name its like: what is on its own machine if that is ours, what is
     /// on its own network if that is ours.
     Host(IpAddr),
-    /// Strangers: the public DHT.
+    /// Nobody in particular, or strangers: a list of uncertain origin.
     Strangers,
 }
 

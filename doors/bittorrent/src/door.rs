@@ -29,7 +29,8 @@ use crate::peer::greet::{self, Finder, GreetError};
 use crate::peer::{Conversation, Hello, Local};
 use crate::torrent::{Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
-use crate::wire::{Handshake, PeerId, Reserved};
+use crate::webseed::{self, WebSeed, WebSeedClient};
+use crate::wire::{Handshake, HandshakeHead, PeerId, Reserved};
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ const SEEK_KNOWN: usize = 1_000;
 const SEEK_AGAIN: Duration = Duration::from_secs(15);
 /// Discoveries waiting to be routed.
 const DISCOVERIES: usize = 128;
+/// Web seeds of one torrent that are asked.
+const WEB_SEEDS_MAX: usize = 8;
 /// How long trackers get to take our goodbye.
 const GOODBYE: Duration = Duration::from_millis(1_200);
 
@@ -171,10 +174,7 @@ impl Door {
         let local = Local {
             client: config.client,
             port,
-            dht_port: match &dht {
-                Some(dht) => dht.status().await.map(|status| status.address.port()),
-                None => None,
-            },
+            dht_port: dht.as_ref().and_then(Dht::address).map(|address| address.port()),
         };
         let inner = Arc::new(DoorInner {
             peer_id: PeerId::new(config.peer_id_prefix, rand::random()),
@@ -206,8 +206,13 @@ impl Door {
 
     /// Brings a torrent in: it can be connected to from now on. `private` is known only with metadata.
     pub fn add(&self, hashes: InfoHashes, private: Option<bool>) -> Arc<Torrent> {
-        let torrent =
-            Torrent::new(hashes, private, Arc::downgrade(&self.0), self.0.pool.clone(), self.0.cancel.child_token());
+        let torrent = Torrent::new(
+            hashes,
+            private,
+            Arc::downgrade(&self.0),
+            self.0.pool.clone(),
+            self.0.cancel.child_token(),
+        );
         self.name(&torrent, hashes);
         torrent
     }
@@ -228,7 +233,12 @@ impl Door {
     }
 
     /// Announces a torrent wherever peers may find it: trackers, and for public ones the DHT and the local network.
-    pub async fn announce(&self, torrent: &Torrent, tiers: Vec<Vec<TrackerUrl>>, counters: Arc<dyn Counters>) {
+    pub async fn announce(
+        &self,
+        torrent: &Torrent,
+        tiers: Vec<Vec<TrackerUrl>>,
+        counters: Arc<dyn Counters>,
+    ) {
         for swarm in torrent.swarms() {
             if !tiers.is_empty() {
                 let registration = Registration {
@@ -247,6 +257,41 @@ impl Door {
                     lan.add(swarm).await;
                 }
             }
+        }
+    }
+
+    /// Lets web seeds serve a torrent that is fetched, as far as their URLs make sense.
+    pub fn web_seeds(&self, torrent: &Torrent, urls: &[String], folder: Option<&[u8]>) {
+        let Some(ready) = torrent.ready() else { return };
+        let bind = specific_addresses(&self.0.listening).into_iter().next();
+        let client = match WebSeedClient::new(bind, &self.0.local.client) {
+            Ok(client) => client,
+            Err(error) => return warn!(%error, "web seeds are off"),
+        };
+        for url in urls.iter().take(WEB_SEEDS_MAX) {
+            let seed = match WebSeed::new(url, folder) {
+                Ok(seed) => seed,
+                Err(error) => {
+                    debug!(%url, %error, "a web seed is left out");
+                    continue;
+                }
+            };
+            let (transfer, client, cancel) =
+                (ready.transfer.clone(), client.clone(), torrent.cancellation().clone());
+            self.0.tasks.spawn(async move {
+                let serving = async {
+                    let found = tokio::net::lookup_host((seed.host(), seed.port())).await;
+                    match found.map(|mut addresses| addresses.next()) {
+                        Ok(Some(address)) => webseed::serve(transfer, client, seed, address).await,
+                        Ok(None) => {}
+                        Err(error) => debug!(host = seed.host(), %error, "web seed not found"),
+                    }
+                };
+                tokio::select! {
+                    () = serving => {}
+                    () = cancel.cancelled() => {}
+                }
+            });
         }
     }
 
@@ -319,12 +364,11 @@ impl DoorInner {
     }
 
     fn reserved(&self, torrent: &Torrent) -> Reserved {
-        let hashes = torrent.ready().map_or(torrent.hashes(), |ready| ready.hashes);
         let mut reserved = Reserved::NONE.with_extended().with_fast();
         if self.dht.is_some() && !torrent.is_private() {
             reserved = reserved.with_dht();
         }
-        if hashes.v2.is_some() {
+        if torrent.hashes_now().v2.is_some() {
             reserved = reserved.with_v2();
         }
         reserved
@@ -357,7 +401,9 @@ impl DoorInner {
                 };
                 drop(greeting);
                 match greeted {
-                    Ok(hello) => door.converse(socket, hello).await,
+                    Ok(hello) => {
+                        door.converse(socket, hello).await;
+                    }
                     Err(error) => debug!(%address, %error, "an incoming connection came to nothing"),
                 }
                 drop(permit);
@@ -365,18 +411,23 @@ impl DoorInner {
         }
     }
 
-    /// Talks on a greeted connection until it ends.
-    async fn converse(&self, socket: TcpStream, hello: Hello) {
+    /// Talks on a greeted connection until it ends; false when it was not wanted.
+    async fn converse(&self, socket: TcpStream, hello: Hello) -> bool {
         let torrent = self.registry().torrents.get(&hello.handshake.swarm).cloned();
-        let Some(torrent) = torrent else { return };
+        let Some(torrent) = torrent else { return false };
+        let (theirs, outgoing, address) = (hello.handshake.peer_id, hello.outgoing, hello.address);
+        let Some(cancel) = torrent.admit(self.peer_id, theirs, outgoing) else {
+            debug!(%address, "connected to this peer already");
+            return false;
+        };
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        let address = hello.address;
-        let cancel = torrent.cancellation().clone();
-        let conversation = Box::pin(Conversation::new(socket, hello, torrent, self.local.clone()).run(cancel));
-        let ending = conversation.await;
+        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel);
+        let ending = Box::pin(talk).await;
+        torrent.dismiss(theirs, outgoing);
         debug!(%address, %ending, "connection ended");
+        true
     }
 
     /// Dials for a running transfer, which hears of failure.
@@ -412,8 +463,8 @@ impl DoorInner {
             };
             match greeted {
                 Ok((socket, hello)) => {
-                    self.converse(socket, hello).await;
-                    return Ok(());
+                    let wanted = self.converse(socket, hello).await;
+                    return if wanted { Ok(()) } else { Err(GreetError::Present) };
                 }
                 Err(error) => {
                     debug!(%address, ?way, %error, "dial came to nothing");
@@ -439,11 +490,7 @@ impl DoorInner {
     }
 
     /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.
-    async fn seek(
-        self: Arc<Self>,
-        torrent: Arc<Torrent>,
-        mut inbox: mpsc::Receiver<Named>,
-    ) {
+    async fn seek(self: Arc<Self>, torrent: Arc<Torrent>, mut inbox: mpsc::Receiver<Named>) {
         let mut known: Vec<(SocketAddr, Found)> = Vec::new();
         let mut waiting: Vec<SocketAddr> = Vec::new();
         let mut dials = JoinSet::new();
@@ -535,9 +582,15 @@ impl Finder for DoorInner {
         self.registry().keys.get(key).copied()
     }
 
-    fn in_swarm(&self, swarm: SwarmHash) -> Option<Reserved> {
-        let torrent = self.registry().torrents.get(&swarm).cloned()?;
-        Some(self.reserved(&torrent))
+    fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
+        let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
+        let reserved = self.reserved(&torrent);
+        // A greeting for v1 that speaks v2 is answered in v2's name (BEP 52). libtorrent takes our bit for that upgrade,
+        // and hangs up when the name beside it is v1's.
+        Some(match torrent.hashes_now().swarm_v2() {
+            Some(v2) if head.reserved.v2() || head.swarm == v2 => (reserved, v2),
+            _ => (reserved.without_v2(), head.swarm),
+        })
     }
 }
 
@@ -567,12 +620,11 @@ async fn start_dht(
     discoveries: &mpsc::Sender<Discovery>,
     cancel: &CancellationToken,
 ) -> Option<Dht> {
-    let bind = listening.iter().find_map(|address| match address {
-        SocketAddr::V4(address) => Some(*address),
-        SocketAddr::V6(_) => None,
-    })?;
+    if listening.is_empty() {
+        return None;
+    }
     let config = DhtConfig {
-        bind,
+        bind: listening.to_vec(),
         bootstrap: (!settings.bootstrap.is_empty()).then(|| settings.bootstrap.clone()),
         nodes_file: settings.nodes_file.clone(),
         ..DhtConfig::default()
@@ -603,7 +655,8 @@ fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
 fn interfaces_of(listening: &[SocketAddr]) -> Option<Vec<String>> {
     let chosen = specific_addresses(listening);
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let names = interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
+    let names =
+        interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
     (!chosen.is_empty()).then(|| names.collect())
 }
 

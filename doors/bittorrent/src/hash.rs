@@ -38,12 +38,15 @@ impl InfoHashes {
 
     /// The swarms of this torrent: one, or two for a hybrid, v1 first.
     pub fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
-        let v2 = self.v2.map(|hash| {
-            let mut short = [0; 20];
-            short.copy_from_slice(&hash[..20]);
-            SwarmHash(short)
-        });
-        self.v1.map(SwarmHash).into_iter().chain(v2)
+        self.v1.map(SwarmHash).into_iter().chain(self.swarm_v2())
+    }
+
+    /// The swarm of those who speak v2: its hash, cut to the 20 bytes that handshakes and trackers have room for (BEP 52).
+    pub fn swarm_v2(&self) -> Option<SwarmHash> {
+        let hash = self.v2?;
+        let mut short = [0; 20];
+        short.copy_from_slice(&hash[..20]);
+        Some(SwarmHash(short))
     }
 
     /// The swarm that names the torrent where only one name fits: v1 if there is one.

@@ -22,6 +22,7 @@ pub mod mse;
 pub mod peer;
 pub mod pex;
 pub mod proof;
+mod sockets;
 pub mod torrent;
 pub mod tracker;
 mod trees;

@@ -21,6 +21,7 @@ use crate::hash::{InfoHashes, SwarmHash};
 use crate::metadata::Fetch;
 use crate::pex::Flood;
 use crate::trees::Trees;
+use crate::wire::PeerId;
 
 /// Addresses that wait while the metadata is sought.
 const SEEK_INBOX: usize = 64;
@@ -75,6 +76,7 @@ pub struct Torrent {
     search: Mutex<Search>,
     fetch_turn: tokio::sync::Notify,
     met: Mutex<HashMap<SocketAddr, Met>>,
+    present: Mutex<HashMap<PeerId, Presence>>,
     seek: Mutex<Option<mpsc::Sender<Named>>>,
     door: Weak<DoorInner>,
     pool: BlockPool,
@@ -88,6 +90,13 @@ pub(crate) struct Search {
     /// Requests that wait for their connection to send them.
     requests: Vec<(PeerKey, u32)>,
     peers: u64,
+}
+
+/// A connection that stands for a peer.
+#[derive(Debug)]
+struct Presence {
+    outgoing: bool,
+    connection: CancellationToken,
 }
 
 /// What a connected peer said of itself.
@@ -123,6 +132,7 @@ impl Torrent {
             search: Mutex::new(Search { fetch: Fetch::new(hashes), requests: Vec::new(), peers: 0 }),
             fetch_turn: tokio::sync::Notify::new(),
             met: Mutex::default(),
+            present: Mutex::default(),
             seek: Mutex::default(),
             door,
             pool,
@@ -245,6 +255,34 @@ impl Torrent {
         &self.pool
     }
 
+    /// Two peers that dial each other end up with two connections. Both sides keep the one that was dialled by the greater peer id; `None`: not
+    /// this one. The token ends the connection when a better one comes, or with the torrent.
+    pub(crate) fn admit(&self, own: PeerId, theirs: PeerId, outgoing: bool) -> Option<CancellationToken> {
+        let mut present = self.present();
+        let preferred = outgoing == (own > theirs);
+        if let Some(other) = present.get(&theirs) {
+            if other.outgoing == outgoing || !preferred {
+                return None;
+            }
+            other.connection.cancel();
+        }
+        let connection = self.cancel.child_token();
+        present.insert(theirs, Presence { outgoing, connection: connection.clone() });
+        Some(connection)
+    }
+
+    /// An admitted connection is over.
+    pub(crate) fn dismiss(&self, theirs: PeerId, outgoing: bool) {
+        let mut present = self.present();
+        if present.get(&theirs).is_some_and(|presence| presence.outgoing == outgoing) {
+            present.remove(&theirs);
+        }
+    }
+
+    fn present(&self) -> MutexGuard<'_, HashMap<PeerId, Presence>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the peer at this address said of itself.
     pub fn met_at(&self, address: SocketAddr) -> Option<Met> {
         self.met().get(&address).cloned()
@@ -284,7 +322,12 @@ impl Torrent {
     }
 
     pub(crate) fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
-        self.ready().map_or(self.hashes, |ready| ready.hashes).swarms()
+        self.hashes_now().swarms()
+    }
+
+    /// Those of the metadata once it is known, those that a link named until then.
+    pub(crate) fn hashes_now(&self) -> InfoHashes {
+        self.ready().map_or(self.hashes, |ready| ready.hashes)
     }
 
     pub(crate) fn cancellation(&self) -> &CancellationToken {

@@ -13,8 +13,8 @@ use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::mse::Encryption;
 use peerage_bittorrent::torrent::{Ready, Torrent};
 use peerage_content::{
-    BlockPool, FilePool, HashPlan, HashedFile, PieceSet, Place, Preallocation, RelPath, Store, Walked, Workers,
-    hash, walk,
+    BlockPool, FilePool, HashPlan, HashedFile, PieceSet, Place, Preallocation, RelPath, Store, Walked,
+    Workers, hash, walk,
 };
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Resources, Throttle, Transfer, TransferParts};
@@ -47,7 +47,8 @@ impl Node {
             peer_id_prefix: *b"-PG0100-",
         };
         let door = Door::open(config, pool.clone(), tasks.clone(), cancel.clone()).await.unwrap();
-        let resources = Resources { workers: Workers::new(2), pool, throttle: Throttle::new(None, None), tasks };
+        let resources =
+            Resources { workers: Workers::new(2), pool, throttle: Throttle::new(None, None), tasks };
         Self { door, resources, cancel }
     }
 

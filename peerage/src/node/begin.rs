@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use peerage_bittorrent::magnet::Magnet;
 use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::torrent::{Ready, Torrent};
-use peerage_content::{EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store, Truth};
+use peerage_content::{
+    EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store,
+    Truth,
+};
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
 
@@ -35,7 +38,7 @@ struct Opened {
     priorities: Vec<FilePriority>,
 }
 
-/// Starts the transfer of `entry` and lets its connections in.
+/// Starts the transfer of `entry`; [`let_in`] comes when its disk has been checked.
 pub(super) async fn begin(
     node: &Arc<Inner>,
     entry: &Arc<Entry>,
@@ -76,8 +79,7 @@ pub(super) async fn begin(
     if *entry.paused.borrow() {
         transfer.pause(true).await;
     }
-    let running =
-        Arc::new(Running { transfer: transfer.clone(), priorities: Mutex::new(opened.priorities), metainfo });
+    let running = Arc::new(Running { transfer, priorities: Mutex::new(opened.priorities), metainfo });
     {
         let mut facts = entry.facts();
         facts.hashes = Some(running.metainfo.info.hashes);
@@ -89,12 +91,14 @@ pub(super) async fn begin(
         facts.hashing = None;
         facts.running = Some(running.clone());
     }
-    node.door.name(torrent, running.metainfo.info.hashes);
-    torrent.begin(
-        Ready::new(running.metainfo.info.hashes, running.metainfo.info.raw.clone(), transfer),
-        running.metainfo.info.private,
-    );
     Ok(running)
+}
+
+/// Lets connections into a transfer whose disk has been checked.
+pub(super) fn let_in(node: &Inner, torrent: &Arc<Torrent>, running: &Running) {
+    let info = &running.metainfo.info;
+    node.door.name(torrent, info.hashes);
+    torrent.begin(Ready::new(info.hashes, info.raw.clone(), running.transfer.clone()), info.private);
 }
 
 fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Result<Opened, Problem> {
@@ -200,7 +204,8 @@ fn content_path(request: &AddRequest, metainfo: &Metainfo) -> PathBuf {
 /// Trackers of the link first, then those of the torrent that the link did not name.
 fn merged(link: &[Vec<String>], torrent: &[Vec<String>]) -> Vec<Vec<String>> {
     let known = |url: &String| link.iter().flatten().any(|other| other == url);
-    let others = torrent.iter().map(|tier| tier.iter().filter(|url| !known(url)).cloned().collect::<Vec<_>>());
+    let others =
+        torrent.iter().map(|tier| tier.iter().filter(|url| !known(url)).cloned().collect::<Vec<_>>());
     link.iter().cloned().chain(others).filter(|tier| !tier.is_empty()).collect()
 }
 

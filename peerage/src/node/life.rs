@@ -13,7 +13,7 @@ use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info};
 
 use super::Inner;
-use super::begin::{Belief, begin};
+use super::begin::{Belief, begin, let_in};
 use super::entry::{Entry, Running, now};
 use super::share::hash_for;
 use crate::model::{AddRequest, Event, GetRequest, Link, Problem, SeedGoal, State};
@@ -63,6 +63,17 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
     };
     let running = begin(node, entry, metainfo, &torrent, belief).await?;
     node.emit(Event::Metadata { transfer: Box::new(node.view_of(entry).await) });
+    if matches!(running.transfer.progress().borrow().activity, Activity::Checking(..)) {
+        set_state(node, entry, State::Checking, None);
+        running.transfer.checked().await;
+    }
+    let_in(node, &torrent, &running);
+    if matches!(request, AddRequest::Get(_)) {
+        let info = &running.metainfo.info;
+        let folder = info.root().map(|root| root.as_path().as_os_str().as_encoded_bytes().to_vec());
+        let urls = entry.facts().web_seeds.clone();
+        node.door.web_seeds(&torrent, &urls, folder.as_deref());
+    }
     announce(node, entry, &torrent).await;
     attend(node, entry, &torrent, &running).await;
     Ok(())
@@ -87,7 +98,9 @@ async fn shared(
     let kept = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
     let given = share.as_torrent.is_some() || entry.facts().hashes.is_some();
     let (metainfo, belief) = match kept {
-        Some(metainfo) if given || is_unchanged(entry, &metainfo, &share.path.0) => (metainfo, Belief::Journal),
+        Some(metainfo) if given || is_unchanged(entry, &metainfo, &share.path.0) => {
+            (metainfo, Belief::Journal)
+        }
         _ => {
             set_state(node, entry, State::Hashing, None);
             let authored = hash_for(entry, &share.path.0, &share.author).await?;
@@ -329,8 +342,9 @@ fn state_of(progress: &Progress, goal_reached: bool) -> (State, Option<Problem>)
             (State::Error, Some(Problem { causes: vec![why.clone()], ..told }))
         }
         Activity::Changed(path) => {
-            let told = Problem::new("changed", format!("{path:?} changed since it was verified; it is not served"))
-                .hint("`peerage verify` checks what is still true; share it again for a new link");
+            let told =
+                Problem::new("changed", format!("{path:?} changed since it was verified; it is not served"))
+                    .hint("`peerage verify` checks what is still true; share it again for a new link");
             (State::Changed, Some(told))
         }
     }

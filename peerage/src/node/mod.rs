@@ -42,8 +42,8 @@ use self::select::Rules;
 use self::shelf::{Record, Shelf, Slot};
 
 use crate::model::{
-    AddRequest, Event, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView, TrackerView, TransferId,
-    TransferRef, TransferView,
+    AddRequest, Event, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView, TrackerView,
+    TransferId, TransferRef, TransferView,
 };
 
 /// Open files of all transfers at a time.
@@ -116,8 +116,12 @@ impl Node {
             },
         })?;
         let Limits { up, down } = config.limits;
-        let resources =
-            Resources { workers: Workers::new(0), pool, throttle: Throttle::new(limit(up), limit(down)), tasks };
+        let resources = Resources {
+            workers: Workers::new(0),
+            pool,
+            throttle: Throttle::new(limit(up), limit(down)),
+            tasks,
+        };
         let inner = Arc::new(Inner {
             door,
             resources,
@@ -343,7 +347,8 @@ impl Node {
     /// # Errors
     /// [`OpError::NoSuchTransfer`], [`OpError::BadGlob`], [`OpError::NoMetadata`].
     pub async fn set_priorities(&self, id: TransferId, rules: Vec<PriorityRule>) -> Result<(), OpError> {
-        let rules = Rules::new(&[], &rules).map_err(|(glob, why)| OpError::BadGlob { glob, why: why.into() })?;
+        let rules =
+            Rules::new(&[], &rules).map_err(|(glob, why)| OpError::BadGlob { glob, why: why.into() })?;
         let entry = self.0.entry(id)?;
         let running = entry.running().ok_or(OpError::NoMetadata(id))?;
         let layout = &running.metainfo.info.layout;
@@ -546,14 +551,16 @@ fn identify(request: AddRequest) -> Result<Identified, AddError> {
                     let torrent = torrent.0.clone();
                     let metainfo = parse(&torrent)?;
                     let hashes = metainfo.info.hashes;
-                    get.link = Link::Name(hashes.primary().map(|swarm| swarm.to_string()).unwrap_or_default());
+                    get.link =
+                        Link::Name(hashes.primary().map(|swarm| swarm.to_string()).unwrap_or_default());
                     let name = metainfo.info.name.as_path().to_owned();
                     Ok((AddRequest::Get(get), Some(hashes), Some(torrent), name))
                 }
                 Link::Name(link) => {
-                    let magnet: Magnet = link
-                        .parse()
-                        .map_err(|why: MagnetError| AddError::Refused { what: "the link", why: why.into() })?;
+                    let magnet: Magnet = link.parse().map_err(|why: MagnetError| AddError::Refused {
+                        what: "the link",
+                        why: why.into(),
+                    })?;
                     let name = magnet.name.clone().map(PathBuf::from);
                     let hash = magnet.hashes.primary().map(|swarm| swarm.to_string()).unwrap_or_default();
                     Ok((AddRequest::Get(get), Some(magnet.hashes), None, name.unwrap_or_else(|| hash.into())))

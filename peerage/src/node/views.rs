@@ -15,7 +15,8 @@ use super::entry::{Entry, Facts, Running};
 use super::select::wanted_bytes;
 use super::{Inner, hex};
 use crate::model::{
-    FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState, TrackerView, TransferView,
+    FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState, TrackerView,
+    TransferView,
 };
 
 impl Inner {
@@ -95,7 +96,8 @@ impl Inner {
                     IpAddr::V4(ip) => ip.is_link_local(),
                     IpAddr::V6(ip) => ip.is_unicast_link_local(),
                 };
-                if !interface.is_loopback() && !link_local && ip.is_ipv4() == address.is_ipv4() {
+                let on_this_machine = interface.is_loopback() || interface.name == "lo";
+                if !on_this_machine && !link_local && ip.is_ipv4() == address.is_ipv4() {
                     reachable.push(SocketAddr::new(ip, address.port()));
                 }
             }
@@ -130,9 +132,9 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         };
         magnet.to_string()
     });
-    let (v1, v2) = facts.hashes.map_or((None, None), |InfoHashes { v1, v2 }| {
-        (v1.map(|hash| hex(&hash)), v2.map(|hash| hex(&hash)))
-    });
+    let (v1, v2) = facts
+        .hashes
+        .map_or((None, None), |InfoHashes { v1, v2 }| (v1.map(|hash| hex(&hash)), v2.map(|hash| hex(&hash))));
     TransferView {
         id: entry.id,
         info_hash_v1: v1,

@@ -1,17 +1,27 @@
-//! The Mainline DHT (BEP 5, 42, 43): finding peers without a tracker.
+//! The Mainline DHT (BEP 5, 32, 42, 43): finding peers without a tracker.
 //!
-//! The node is the crate `mainline` (IPv4, on a socket and a thread of its own); [`schedule`] decides which swarm is looked up when, without IO;
-//! one task runs the lookups of all transfers. Nodes survive a restart of the program through a small text file.
+//! `krpc` is the datagrams, `table`, `lookup` and `store` are what a node knows, asks and keeps for others, `node` puts them
+//! together, and `schedule` decides which swarm is looked up when. None of these does IO. The task behind a [`Dht`] runs them for
+//! all transfers of the process, on one socket a family. Nodes survive a restart through a small text file; what is kept for others does not.
 //!
-//! It answers only requests with transaction ids of four bytes (a limit of the crate), which is not what every program
-//! sends: others are best introduced to each other by other nodes than this.
+//! Why not a crate: `mainline` 8.0 answers only transaction ids of exactly four bytes, while libtorrent sends two, and it knows neither IPv6
+//! nor nodes told by peers; `librqbit-dht` 9.1 lacks BEP 42. Arbitrary data (BEP 44), and with it mutable torrents, would be
+//! a neighbour of `store`.
 
+mod id;
+mod krpc;
+mod lookup;
 mod node;
 mod nodes;
 mod schedule;
+mod store;
+mod table;
 mod task;
+#[cfg(test)]
+mod tests;
+mod votes;
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
@@ -21,26 +31,27 @@ use self::task::{Command, Task};
 use crate::address::DialRules;
 use crate::discovery::PeerSink;
 use crate::hash::SwarmHash;
+use crate::sockets::Sockets;
 
 /// Settings of the DHT node.
 #[derive(Clone, Debug)]
 pub struct DhtConfig {
-    /// UDP address to listen on. Port 0: any.
-    pub bind: SocketAddrV4,
+    /// UDP addresses to listen on, at most one a family. Port 0: any.
+    pub bind: Vec<SocketAddr>,
     /// Nodes to begin with, `host:port`; `None`: the public ones. Empty: the first node of a new network.
     pub bootstrap: Option<Vec<String>>,
     /// Where nodes are remembered between runs.
     pub nodes_file: Option<PathBuf>,
-    /// Answer others from the start, reachable or not.
-    pub server: bool,
+    /// Ask, and answer nobody (BEP 43): for nodes that cannot be reached, and short runs.
+    pub read_only: bool,
     /// Lookups under way at a time.
     pub concurrency: usize,
 }
 
 impl Default for DhtConfig {
     fn default() -> Self {
-        let bind = SocketAddrV4::new(std::net::Ipv4Addr::UNSPECIFIED, 0);
-        Self { bind, bootstrap: None, nodes_file: None, server: false, concurrency: 16 }
+        let bind = vec![(Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()];
+        Self { bind, bootstrap: None, nodes_file: None, read_only: false, concurrency: 16 }
     }
 }
 
@@ -52,7 +63,7 @@ pub enum DhtError {
     #[error("start the DHT node on {address}: {source}")]
     Socket {
         /// The local address.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// The system's answer.
         #[source]
         source: std::io::Error,
@@ -62,18 +73,21 @@ pub enum DhtError {
 /// The DHT node, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhtStatus {
-    /// Where it listens.
-    pub address: SocketAddr,
     /// Nodes in its routing table.
     pub nodes: usize,
     /// Whether it has found the network.
     pub bootstrapped: bool,
-    /// Our address as others see it.
+    /// Our public address, as many nodes see it.
     pub public_address: Option<SocketAddr>,
 }
 
 /// The public nodes that everybody begins with.
-pub const BOOTSTRAP: [&str; 4] = mainline::DEFAULT_BOOTSTRAP_NODES;
+pub const BOOTSTRAP: [&str; 4] = [
+    "dht.libtorrent.org:25401",
+    "router.bittorrent.com:6881",
+    "dht.transmissionbt.com:6881",
+    "router.utorrent.com:6881",
+];
 
 /// Commands that wait to be taken up; whoever gives more waits.
 const INBOX: usize = 64;
@@ -82,7 +96,7 @@ const INBOX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Dht {
     commands: mpsc::Sender<Command>,
-    address: SocketAddrV4,
+    address: Option<SocketAddr>,
 }
 
 impl Dht {
@@ -96,17 +110,17 @@ impl Dht {
         peers: PeerSink,
         cancel: CancellationToken,
     ) -> Result<Self, DhtError> {
-        let address = config.bind;
-        let task =
-            Task::start(config, rules, peers).await.map_err(|source| DhtError::Socket { address, source })?;
+        let sockets =
+            Sockets::bind(&config.bind).map_err(|(address, source)| DhtError::Socket { address, source })?;
+        let address = sockets.address(false).or(sockets.address(true));
+        let task = Task::new(config, rules, peers, sockets).await;
         let (commands, inbox) = mpsc::channel(INBOX);
-        let address = task.address();
         tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
         Ok(Self { commands, address })
     }
 
-    /// The UDP address of the node: what peers are told with a PORT message.
-    pub fn address(&self) -> SocketAddrV4 {
+    /// Where the node listens, over IPv4 if it does: its port is what peers are told with a PORT message.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
@@ -126,7 +140,7 @@ impl Dht {
         self.send(Command::Hurry(swarm)).await;
     }
 
-    /// Tells of another node (a peer's PORT message, a torrent's `nodes`). Used when the node knows nobody.
+    /// Tells of another node (a peer's PORT message, a torrent's `nodes`). It is added if it answers.
     pub async fn add_node(&self, address: SocketAddr) {
         self.send(Command::AddNode(address)).await;
     }

@@ -1,33 +1,34 @@
-//! The task behind a [`Dht`](super::Dht).
+//! The task behind a [`Dht`](super::Dht): one node, two sockets, the lookups of all transfers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerage_swarm::core::Found;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinSet;
 
-use super::node::Node;
+use super::node::{Event, Node, NodeConfig};
 use super::schedule::Schedule;
 use super::{BOOTSTRAP, DhtConfig, DhtStatus, nodes};
-use crate::address::{DialRules, Origin, Reach, canonical, reach};
+use crate::address::{DialRules, Origin};
 use crate::discovery::{Discovery, PeerSink};
 use crate::hash::SwarmHash;
+use crate::sockets::Sockets;
 
 /// Peers taken from one lookup; more come from the peers themselves.
 const PEERS_MAX: usize = 1_000;
 
-/// Addresses of nodes that peers told us, kept until somebody is needed to begin with.
-const HINTS_MAX: usize = 8;
+/// Bytes of a datagram: what is longer does not come over the internet in one piece.
+const DATAGRAM_MAX: usize = 2_048;
 
-/// How often it is checked that the node has found the network.
-const CARE_EVERY: Duration = Duration::from_secs(10);
+/// How often names are looked up while nobody is known.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// For the system's resolver.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often nodes are written down.
 const SAVE_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -47,52 +48,51 @@ pub(super) struct Task {
     config: DhtConfig,
     rules: DialRules,
     peers: PeerSink,
+    sockets: Sockets,
     node: Node,
-    /// Whom the node was started with.
-    began_with: Vec<SocketAddrV4>,
-    /// Where the node listens, for good: a restart must not change it.
-    address: SocketAddrV4,
-    hints: Vec<SocketAddrV4>,
     schedule: Schedule,
-    lookups: JoinSet<bool>,
-    /// Which swarm a lookup is for, should it break off.
-    looked_up: HashMap<Id, SwarmHash>,
+    /// Peers that may still be taken from each lookup under way.
+    lookups: HashMap<SwarmHash, usize>,
+    /// What the sink had no room for; while there is any, no lookup begins.
+    waiting: VecDeque<Discovery>,
+    resolving: JoinSet<Vec<SocketAddr>>,
 }
 
 impl Task {
-    pub(super) async fn start(mut config: DhtConfig, rules: DialRules, peers: PeerSink) -> io::Result<Self> {
-        let began_with = bootstrap(&config).await;
-        let node = Node::start(config.bind, config.server, began_with.clone()).await?;
-        let address = node.address().await.unwrap_or(config.bind);
-        config.bind.set_port(address.port());
-        Ok(Self {
+    /// A task whose node begins with those of the last run.
+    pub(super) async fn new(config: DhtConfig, rules: DialRules, peers: PeerSink, sockets: Sockets) -> Self {
+        let families =
+            NodeConfig { v4: sockets.has(false), v6: sockets.has(true), read_only: config.read_only };
+        let now = Instant::now();
+        let mut node = Node::new(&families, rand::random(), now);
+        if let Some(path) = config.nodes_file.clone() {
+            let loaded = tokio::task::spawn_blocking(move || nodes::load(&path)).await;
+            node.add_routers(now, &loaded.unwrap_or_default());
+        }
+        Self {
+            node,
             schedule: Schedule::new(config.concurrency),
             config,
             rules,
             peers,
-            node,
-            began_with,
-            address,
-            hints: Vec::new(),
-            lookups: JoinSet::new(),
-            looked_up: HashMap::new(),
-        })
-    }
-
-    pub(super) fn address(&self) -> SocketAddrV4 {
-        self.address
+            sockets,
+            lookups: HashMap::new(),
+            waiting: VecDeque::new(),
+            resolving: JoinSet::new(),
+        }
     }
 
     /// Runs until told to stop, or until the last handle is gone.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut care = tokio::time::interval(CARE_EVERY);
+        let sink = self.peers.clone();
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
         let mut save = tokio::time::interval(SAVE_EVERY);
         save.reset();
         loop {
-            while let Some((swarm, port)) = self.schedule.poll(Instant::now()) {
-                self.look_up(swarm, port);
-            }
-            let timeout = self.schedule.poll_timeout();
+            self.begin_lookups();
+            self.flush().await;
+            let timeout = self.next_timeout();
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some(Command::Stop(stopped)) => {
@@ -101,155 +101,122 @@ impl Task {
                         let _ = stopped.send(());
                         return;
                     }
-                    Some(command) => self.handle_command(command).await,
+                    Some(command) => self.handle_command(command),
                     None => return self.save().await,
                 },
-                Some(ended) = self.lookups.join_next_with_id() => self.handle_ended(ended),
-                _ = care.tick() => self.care().await,
+                received = self.sockets.receive(&mut buffer) => match received {
+                    Ok((from, length)) => {
+                        let datagram = buffer.get(..length).unwrap_or_default();
+                        self.node.handle_datagram(Instant::now(), from, datagram);
+                    }
+                    Err(error) => tracing::debug!(%error, "cannot receive from the DHT"),
+                },
+                () = tokio::time::sleep_until(timeout.into()) => self.node.handle_timeout(Instant::now()),
+                Ok(room) = sink.reserve(), if !self.waiting.is_empty() => {
+                    if let Some(discovery) = self.waiting.pop_front() {
+                        room.send(discovery);
+                    }
+                }
+                Some(Ok(found)) = self.resolving.join_next() => self.node.add_routers(Instant::now(), &found),
+                _ = resolve.tick() => self.resolve(),
                 _ = save.tick() => self.save().await,
-                () = until(timeout) => {}
             }
         }
     }
 
-    async fn handle_command(&mut self, command: Command) {
+    fn handle_command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
             Command::Add(swarm, port) => self.schedule.add(now, swarm, port),
             Command::Remove(swarm) => self.schedule.remove(swarm),
             Command::Hurry(swarm) => self.schedule.hurry(now, swarm),
-            Command::AddNode(address) => {
-                if let SocketAddr::V4(node) = canonical(address)
-                    && node.port() != 0
-                    && self.hints.len() < HINTS_MAX
-                    && !self.hints.contains(&node)
-                {
-                    self.hints.push(node);
-                }
-            }
+            Command::AddNode(address) => self.node.add_node(now, address),
             Command::Status(reply) => {
-                let nodes = self.node.nodes().await.len();
-                let public_address = self.node.public_address().await.map(SocketAddr::V4);
+                let nodes = self.node.len();
+                let public_address = self.node.public_address();
                 // Whoever asked may have left.
-                let _ = reply.send(DhtStatus {
-                    address: self.address.into(),
-                    nodes,
-                    bootstrapped: nodes > 0,
-                    public_address,
-                });
+                let _ = reply.send(DhtStatus { nodes, bootstrapped: nodes > 0, public_address });
             }
             Command::Stop(_) => {}
         }
     }
 
-    fn look_up(&mut self, swarm: SwarmHash, port: Option<u16>) {
-        let lookup =
-            look_up(self.node.clone(), swarm, port, self.rules.clone(), self.origin(), self.peers.clone());
-        let lookup = self.lookups.spawn(lookup);
-        self.looked_up.insert(lookup.id(), swarm);
-    }
-
-    fn handle_ended(&mut self, ended: Result<(Id, bool), JoinError>) {
-        let (id, reached) = match ended {
-            Ok(ended) => ended,
-            Err(error) => (error.id(), false),
-        };
-        if let Some(swarm) = self.looked_up.remove(&id) {
-            self.schedule.finish(Instant::now(), swarm, reached, rand::random());
-        }
-    }
-
-    /// A network that the user made of machines of their own may name such machines; the public one may not.
-    fn origin(&self) -> Origin {
-        let widest = self.began_with.iter().map(|node| IpAddr::from(*node.ip())).max_by_key(|ip| reach(*ip));
-        let widest = widest.unwrap_or(IpAddr::from(*self.address.ip()));
-        if reach(widest) == Reach::Public { Origin::Strangers } else { Origin::Host(widest) }
-    }
-
-    /// A node that knows nobody is started anew once there is somebody to begin with: names resolve at last, or a peer
-    /// told us of its node.
-    async fn care(&mut self) {
-        if !self.node.nodes().await.is_empty() {
-            return;
-        }
-        let mut begin_with = bootstrap(&self.config).await;
-        begin_with.extend(&self.hints);
-        if begin_with.iter().all(|node| self.began_with.contains(node)) {
-            return;
-        }
-        tracing::debug!(nodes = begin_with.len(), "the DHT node begins anew");
-        self.lookups.abort_all();
-        if let Err(error) = self.node.restart(self.config.bind, self.config.server, begin_with.clone()).await
+    fn begin_lookups(&mut self) {
+        let now = Instant::now();
+        while self.waiting.is_empty()
+            && let Some((swarm, port)) = self.schedule.poll(now)
         {
-            tracing::warn!(%error, "the DHT node cannot begin anew");
+            self.lookups.insert(swarm, PEERS_MAX);
+            self.node.look_up(now, swarm, port);
         }
-        self.began_with = begin_with;
+    }
+
+    fn next_timeout(&self) -> Instant {
+        let node = self.node.poll_timeout();
+        match self.schedule.poll_timeout().filter(|_| self.waiting.is_empty()) {
+            Some(at) => node.min(at),
+            None => node,
+        }
+    }
+
+    /// Carries out what the node decided.
+    async fn flush(&mut self) {
+        while let Some((to, datagram)) = self.node.poll_transmit() {
+            if let Err(error) = self.sockets.send(&datagram, to).await {
+                // As good as a lost datagram: the query times out.
+                tracing::trace!(%to, %error, "cannot send to a DHT node");
+            }
+        }
+        while let Some(event) = self.node.poll_event() {
+            match event {
+                Event::Peers { swarm, peers, from } => self.deliver(swarm, peers, from),
+                Event::Done { swarm, answered, stored } => {
+                    tracing::debug!(%swarm, answered, stored, "looked up in the DHT");
+                    self.lookups.remove(&swarm);
+                    self.schedule.finish(Instant::now(), swarm, answered > 0, rand::random());
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, swarm: SwarmHash, peers: Vec<SocketAddr>, from: SocketAddr) {
+        let Some(left) = self.lookups.get_mut(&swarm) else { return };
+        let addresses = self.rules.keep(peers, Origin::Host(from.ip()), *left);
+        *left -= addresses.len();
+        if !addresses.is_empty() {
+            let from = Arc::from("the DHT");
+            self.waiting.push_back(Discovery { swarm, addresses, found: Found::DHT, from });
+        }
+    }
+
+    /// Looks up the names to begin with, as long as nobody is known: the network may only just have come up.
+    fn resolve(&mut self) {
+        if self.node.len() > 0 || !self.resolving.is_empty() {
+            return;
+        }
+        let public = || BOOTSTRAP.iter().map(|name| (*name).to_owned()).collect();
+        let names: Vec<String> = self.config.bootstrap.clone().unwrap_or_else(public);
+        for name in names.into_iter().take(nodes::NODES_MAX) {
+            self.resolving.spawn(async move {
+                match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(&name)).await {
+                    Ok(Ok(addresses)) => addresses.take(4).collect(),
+                    Ok(Err(error)) => {
+                        tracing::debug!(name, %error, "cannot look up a DHT node");
+                        Vec::new()
+                    }
+                    Err(_) => Vec::new(),
+                }
+            });
+        }
     }
 
     async fn save(&self) {
         let Some(path) = self.config.nodes_file.clone() else { return };
-        let nodes = self.node.nodes().await;
+        let freshest = self.node.freshest(nodes::NODES_MAX / 2);
         let saving = path.clone();
-        let saved = tokio::task::spawn_blocking(move || nodes::save(&saving, &nodes)).await;
+        let saved = tokio::task::spawn_blocking(move || nodes::save(&saving, &freshest)).await;
         if let Err(error) = saved.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::warn!(?path, %error, "cannot save the DHT's nodes");
         }
-    }
-}
-
-/// Looks up a swarm, hands over the peers that each node names, and announces; false when no node took part.
-async fn look_up(
-    node: Node,
-    swarm: SwarmHash,
-    port: Option<u16>,
-    rules: DialRules,
-    origin: Origin,
-    peers: PeerSink,
-) -> bool {
-    let Some(mut lookup) = node.look_up(swarm) else { return false };
-    let from: Arc<str> = "the DHT".into();
-    let mut left = PEERS_MAX;
-    while let Some(named) = lookup.next().await {
-        let addresses = rules.keep(named, origin, left);
-        left -= addresses.len();
-        if !addresses.is_empty() {
-            let discovery = Discovery { swarm, addresses, found: Found::DHT, from: Arc::clone(&from) };
-            // An error: nobody listens any more, the program ends.
-            let _ = peers.send(discovery).await;
-        }
-    }
-    match port {
-        Some(port) => node.announce(swarm, port).await,
-        None => !node.nodes().await.is_empty(),
-    }
-}
-
-/// Addresses to begin with: the nodes of the last run, and what the configured names resolve to now.
-async fn bootstrap(config: &DhtConfig) -> Vec<SocketAddrV4> {
-    let remembered = match config.nodes_file.clone() {
-        Some(path) => tokio::task::spawn_blocking(move || nodes::load(&path)).await.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let public = || BOOTSTRAP.iter().map(|name| (*name).to_owned()).collect();
-    let mut found = Vec::new();
-    for name in config.bootstrap.clone().unwrap_or_else(public).iter().take(nodes::NODES_MAX) {
-        match tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host(name)).await {
-            Ok(Ok(addresses)) => found.extend(addresses.filter_map(|address| match address {
-                SocketAddr::V4(node) => Some(node),
-                SocketAddr::V6(_) => None,
-            })),
-            Ok(Err(error)) => tracing::debug!(name, %error, "cannot look up a DHT node"),
-            Err(_) => tracing::debug!(name, "looking up a DHT node takes too long"),
-        }
-    }
-    found.truncate(nodes::NODES_MAX);
-    found.extend(remembered);
-    found
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,6 @@
 //! Finding peers on the local network (BEP 14): multicasts that say which swarms a machine is in.
 //!
-//! [`message`] is the datagram, [`schedule`] decides when to send one, both without IO; the task behind a [`Lan`]
+//! `message` is the datagram, `schedule` decides when to send one, both without IO; the task behind a [`Lan`]
 //! runs them on one shared port. Interfaces that come and go are followed.
 //!
 //! Beyond BEP 14: a neighbour that is new to a swarm of ours is answered, so that both know each other even where multicast works one

@@ -8,8 +8,8 @@ use tokio::net::UdpSocket;
 
 use super::{GROUP_V4, GROUP_V6};
 
-/// Interfaces taken part on, of one machine.
-const INTERFACES_MAX: usize = 32;
+/// Addresses of interfaces looked at: machines that run many containers have hundreds.
+const ADDRESSES_MAX: usize = 64;
 
 /// One way out: an interface and a family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +20,6 @@ pub(super) enum Way {
         name: String,
         /// Its address.
         ip: Ipv4Addr,
-        /// Which neighbours are on the same network.
-        prefix: u8,
     },
     /// By the interface's number.
     V6 {
@@ -30,6 +28,30 @@ pub(super) enum Way {
         /// Its number.
         index: u32,
     },
+}
+
+/// A network that this machine is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Net {
+    /// Our address there.
+    ip: IpAddr,
+    /// How many of its bits all neighbours share.
+    prefix: u8,
+}
+
+impl Net {
+    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+        let shared = u32::from(self.prefix);
+        match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (own.to_bits() ^ other.to_bits()).leading_zeros() >= shared.min(32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (own.to_bits() ^ other.to_bits()).leading_zeros() >= shared.min(128)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Way {
@@ -44,25 +66,10 @@ impl Way {
             Self::V6 { .. } => GROUP_V6,
         }
     }
-
-    /// Whether a datagram from `source` can have come this way: from the same network, for IPv6 from the link itself.
-    pub(super) fn leads_to(&self, source: SocketAddr) -> bool {
-        match (self, source) {
-            (Self::V4 { ip, prefix, .. }, SocketAddr::V4(source)) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(*prefix)).unwrap_or(0);
-                source.ip().to_bits() & mask == ip.to_bits() & mask
-            }
-            // The group is site-local, and sources that the link vouches for carry its number.
-            (Self::V6 { index, .. }, SocketAddr::V6(source)) => {
-                source.scope_id() == *index || source.ip().is_unique_local() || source.ip().is_loopback()
-            }
-            _ => false,
-        }
-    }
 }
 
-/// The ways out of this machine. Without `named`, all interfaces that are up but loopback, and loopback if there is nothing else.
-pub(super) fn ways(named: Option<&[String]>) -> io::Result<Vec<Way>> {
+/// The ways out of this machine, and the networks they lead to. Without `named`, all interfaces that are up but loopback, and loopback if there is nothing else.
+pub(super) fn ways(named: Option<&[String]>) -> io::Result<(Vec<Way>, Vec<Net>)> {
     let interfaces = if_addrs::get_if_addrs()?;
     let up = |interface: &&if_addrs::Interface| interface.is_oper_up() || interface.is_loopback();
     let chosen: Vec<_> = match named {
@@ -73,19 +80,21 @@ pub(super) fn ways(named: Option<&[String]>) -> io::Result<Vec<Way>> {
             if outside.is_empty() { interfaces.iter().filter(up).collect() } else { outside }
         }
     };
-    let mut ways = Vec::new();
-    for interface in chosen {
+    let (mut ways, mut nets) = (Vec::new(), Vec::new());
+    for interface in chosen.into_iter().take(ADDRESSES_MAX) {
         let name = interface.name.clone();
-        let way = match (&interface.addr, interface.index) {
-            (if_addrs::IfAddr::V4(v4), _) => Way::V4 { name, ip: v4.ip, prefix: v4.prefixlen },
-            (if_addrs::IfAddr::V6(_), Some(index)) => Way::V6 { name, index },
+        let (way, prefix) = match (&interface.addr, interface.index) {
+            (if_addrs::IfAddr::V4(v4), _) => (Way::V4 { name, ip: v4.ip }, v4.prefixlen),
+            (if_addrs::IfAddr::V6(v6), Some(index)) => (Way::V6 { name, index }, v6.prefixlen),
             (if_addrs::IfAddr::V6(_), None) => continue,
         };
-        if !ways.contains(&way) && ways.len() < INTERFACES_MAX {
+        nets.push(Net { ip: interface.ip(), prefix });
+        // An interface has many IPv6 addresses.
+        if !ways.contains(&way) {
             ways.push(way);
         }
     }
-    Ok(ways)
+    Ok((ways, nets))
 }
 
 /// Both sockets, as far as the machine has the families.
@@ -172,4 +181,23 @@ fn open(group: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&SocketAddr::new(any, group.port()).into())?;
     UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_share_the_prefix() {
+        let net = |ip: &str, prefix| Net { ip: ip.parse().unwrap(), prefix };
+        let contains = |net: Net, ip: &str| net.contains(ip.parse().unwrap());
+        assert!(contains(net("192.168.1.5", 24), "192.168.1.200"));
+        assert!(!contains(net("192.168.1.5", 24), "192.168.2.5"));
+        assert!(contains(net("127.0.0.1", 8), "127.9.9.9"));
+        assert!(contains(net("2a00:1:2:3::5", 64), "2a00:1:2:3:ffff::1"));
+        assert!(!contains(net("2a00:1:2:3::5", 64), "2a00:1:2:4::5"));
+        assert!(contains(net("::1", 128), "::1"));
+        assert!(!contains(net("::1", 128), "127.0.0.1"));
+        assert!(contains(net("10.0.0.1", 0), "8.8.8.8"));
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::message::{self, LENGTH_MAX};
 use super::schedule::Schedule;
-use super::socket::{Sockets, Way, ways};
+use super::socket::{Net, Sockets, Way, ways};
 use super::{LanConfig, LanStatus};
 use crate::address::{DialRules, Origin};
 use crate::discovery::{Discovery, PeerSink};
@@ -34,6 +34,7 @@ pub(super) struct Task {
     peers: PeerSink,
     sockets: Sockets,
     ways: Vec<Way>,
+    nets: Vec<Net>,
     schedule: Schedule<Way>,
     cookie: String,
     heard: u64,
@@ -43,8 +44,8 @@ impl Task {
     pub(super) fn new(config: LanConfig, rules: DialRules, peers: PeerSink) -> io::Result<Self> {
         let sockets = Sockets::open()?;
         let cookie = format!("{:016x}", rand::random::<u64>());
-        let (ways, schedule) = (Vec::new(), Schedule::new());
-        let mut task = Self { config, rules, peers, sockets, ways, schedule, cookie, heard: 0 };
+        let (ways, nets, schedule) = (Vec::new(), Vec::new(), Schedule::new());
+        let mut task = Self { config, rules, peers, sockets, ways, nets, schedule, cookie, heard: 0 };
         task.follow_interfaces();
         Ok(task)
     }
@@ -99,7 +100,7 @@ impl Task {
     }
 
     fn hear(&mut self, from: SocketAddr, datagram: &[u8]) {
-        let is_near = self.ways.iter().any(|way| way.leads_to(from));
+        let is_near = self.nets.iter().any(|net| net.contains(from.ip()));
         let Some(announcement) = message::parse(datagram).filter(|_| is_near) else { return };
         if announcement.cookie.as_deref() == Some(&self.cookie) {
             return;
@@ -121,13 +122,14 @@ impl Task {
     }
 
     fn follow_interfaces(&mut self) {
-        let found = match ways(self.config.interfaces.as_deref()) {
+        let (found, nets) = match ways(self.config.interfaces.as_deref()) {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(%error, "cannot list network interfaces");
                 return;
             }
         };
+        self.nets = nets;
         self.ways = found
             .into_iter()
             .filter(|way| match self.sockets.join(way) {

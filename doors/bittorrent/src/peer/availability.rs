@@ -42,10 +42,11 @@ impl Memo {
     }
 
     fn set(&mut self, whole: Whole) -> Result<(), Misbehaviour> {
-        match self.whole.replace(whole) {
-            None => Ok(()),
-            Some(_) => Err(Misbehaviour::Availability("told twice")),
+        if self.whole.is_some() && !matches!(whole, Whole::Bits(_)) {
+            return Err(Misbehaviour::Availability("told twice"));
         }
+        self.whole = Some(whole);
+        Ok(())
     }
 
     /// Remembers an event about the peer; what has no meaning before metadata is forgotten.
@@ -90,7 +91,8 @@ impl Memo {
 
 /// A bitfield for `pieces` pieces (BEP 3).
 pub(super) fn read_bitfield(bits: &[u8], pieces: u32) -> Result<Availability, Misbehaviour> {
-    let set = PieceSet::from_wire(bits, pieces).ok_or(Misbehaviour::Availability("a bitfield of the wrong size"))?;
+    let set = PieceSet::from_wire(bits, pieces)
+        .ok_or(Misbehaviour::Availability("a bitfield of the wrong size"))?;
     Ok(if set.is_full() {
         Availability::All
     } else if set.is_empty() {

@@ -94,6 +94,8 @@ struct Talk {
     /// Before there is a transfer.
     memo: Option<Memo>,
     ready: Option<Arc<Ready>>,
+    /// Our extended handshake named the size of the metadata.
+    offers_metadata: bool,
     /// The first message, which alone may be the bitfield, is over.
     introduced: bool,
     /// The peer told its whole availability.
@@ -119,6 +121,8 @@ impl Conversation {
     /// Begins on a connected socket.
     pub fn new(socket: TcpStream, hello: Hello, torrent: Arc<Torrent>, local: Arc<Local>) -> Self {
         let reserved = hello.handshake.reserved;
+        // Who answers, or greets, with the v2 hash need not say that it speaks v2: libtorrent does not.
+        let v2 = reserved.v2() || torrent.hashes_now().swarm_v2() == Some(hello.handshake.swarm);
         let (cipher_in, cipher_out) = hello.ciphers.unzip();
         let talk = Talk {
             torrent,
@@ -128,7 +132,7 @@ impl Conversation {
             fast: reserved.fast(),
             extended: reserved.extended(),
             encrypted: cipher_in.is_some(),
-            v2: reserved.v2(),
+            v2,
             key: None,
             listen_address: hello.outgoing.then_some(hello.address),
             requests_max: REQUESTS_UNSAID,
@@ -137,6 +141,7 @@ impl Conversation {
             limits: Limits::default(),
             memo: Some(Memo::default()),
             ready: None,
+            offers_metadata: false,
             introduced: false,
             told_availability: false,
             events: Vec::new(),
@@ -189,7 +194,8 @@ impl Conversation {
                     self.talk.order(order)?;
                 }
             }
-            let pool = link.as_ref().map_or_else(|| self.talk.torrent.pool().clone(), |link| link.pool.clone());
+            let pool =
+                link.as_ref().map_or_else(|| self.talk.torrent.pool().clone(), |link| link.pool.clone());
 
             if fresh {
                 fresh = false;
@@ -215,7 +221,9 @@ impl Conversation {
                 said = Instant::now();
             }
             if let Some(link) = &link {
-                self.talk.tell(link, wait.write || wait.until.is_some() || self.talk.outbound.is_idle()).await?;
+                self.talk
+                    .tell(link, wait.write || wait.until.is_some() || self.talk.outbound.is_idle())
+                    .await?;
             } else {
                 self.talk.note()?;
             }
@@ -274,7 +282,8 @@ impl Conversation {
         wait: &mut Wait,
     ) -> Result<usize, Ending> {
         let mut total = 0;
-        let throttle = link.map(|link| &link.throttle).filter(|throttle| throttle.is_limited(Direction::Down));
+        let throttle =
+            link.map(|link| &link.throttle).filter(|throttle| throttle.is_limited(Direction::Down));
         while total < READ_TURN {
             let mut budget = READ_TURN;
             if let Some(throttle) = throttle {
@@ -351,10 +360,11 @@ async fn until(at: Option<Instant>) {
 }
 
 impl Talk {
-    /// The extended handshake (BEP 10), at once: it needs no metadata.
+    /// The extended handshake (BEP 10): at once, and again when there is metadata to offer.
     fn greet(&mut self) {
         if self.extended {
             let ready = self.torrent.ready();
+            self.offers_metadata = ready.is_some();
             let mut offered = vec![Extension::Metadata, Extension::DontHave, Extension::UploadOnly];
             if !self.torrent.is_private() {
                 offered.push(Extension::Pex);
@@ -397,6 +407,9 @@ impl Talk {
         if let Some(memo) = self.memo.take() {
             self.events = memo.replay(pieces)?;
         }
+        if !self.offers_metadata {
+            self.greet();
+        }
         let (extras, mut side) = self.aside();
         extras.complete_trees(&mut side);
         Ok(link)
@@ -436,16 +449,16 @@ impl Talk {
             Message::Bitfield(bits) => match self.limits.pieces {
                 Some(pieces) => {
                     let availability = read_bitfield(bits, pieces)?;
-                    self.has(availability)?;
+                    self.has(availability);
                 }
                 None => self.memo_mut().bitfield(bits)?,
             },
             Message::HaveAll => match self.limits.pieces {
-                Some(_) => self.has(Availability::All)?,
+                Some(_) => self.has_once(Availability::All)?,
                 None => self.memo_mut().all()?,
             },
             Message::HaveNone => match self.limits.pieces {
-                Some(_) => self.has(Availability::None)?,
+                Some(_) => self.has_once(Availability::None)?,
                 None => self.memo_mut().none()?,
             },
             Message::Request(block) => self.request(block)?,
@@ -542,14 +555,21 @@ impl Talk {
         self.memo.get_or_insert_default()
     }
 
-    fn has(&mut self, availability: Availability) -> Result<(), Misbehaviour> {
-        if std::mem::replace(&mut self.told_availability, true) {
+    /// Have-all and have-none, which make more work than they are long, come once.
+    fn has_once(&mut self, availability: Availability) -> Result<(), Misbehaviour> {
+        if self.told_availability {
             return Err(Misbehaviour::Availability("told twice"));
         }
+        self.has(availability);
+        Ok(())
+    }
+
+    /// A bitfield may come again: aria2 sends its own anew where others send many haves.
+    fn has(&mut self, availability: Availability) {
+        self.told_availability = true;
         self.event(WireEvent::Has(availability));
         let (extras, mut side) = self.aside();
         extras.complete_trees(&mut side);
-        Ok(())
     }
 
     fn in_content(&self, piece: u32) -> Result<(), Misbehaviour> {

@@ -38,7 +38,7 @@ pub enum Misbehaviour {
         /// Bytes.
         length: u32,
     },
-    /// Availability that cannot be: a bitfield twice or of the wrong size, a piece past the end.
+    /// Availability that cannot be: have-all twice, a bitfield of the wrong size, a piece past the end.
     #[error("impossible availability: {0}")]
     Availability(&'static str),
     /// Metadata that cannot be.

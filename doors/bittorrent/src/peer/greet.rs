@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 
 use super::conversation::Hello;
 use crate::hash::SwarmHash;
-use crate::mse::{Dial, Encryption, Established, Greeting, Initiator, MseError, Progress, Responder, greeting};
+use crate::mse::{
+    Dial, Encryption, Established, Greeting, Initiator, MseError, Progress, Responder, greeting,
+};
 use crate::wire::{Handshake, HandshakeError, HandshakeHead, PeerId, Reserved};
 
 /// How long a peer may take for its whole greeting.
@@ -42,6 +44,9 @@ pub enum GreetError {
     /// Plain or encrypted connections are not accepted.
     #[error("the settings refuse {0:?} connections")]
     Refused(Dial),
+    /// There is a connection to this peer already.
+    #[error("connected to this peer already")]
+    Present,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Own,
@@ -58,8 +63,8 @@ impl GreetError {
 pub(crate) trait Finder: Sync {
     /// The swarm of a [`lookup_key`](crate::mse::lookup_key).
     fn by_key(&self, key: &[u8; 20]) -> Option<SwarmHash>;
-    /// What we say of ourselves in a swarm: reserved bits; `None` when we are not in it.
-    fn in_swarm(&self, swarm: SwarmHash) -> Option<Reserved>;
+    /// What we answer to somebody who greets us so: our reserved bits and the swarm; `None` when we are not in it.
+    fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)>;
 }
 
 /// Greets a peer that we connected to. `ours` names the swarm; `also` is the other swarm of a hybrid, which it may answer with (BEP 52).
@@ -161,8 +166,8 @@ pub(crate) async fn accept(
         let mut answered = false;
         let handshake = loop {
             if !answered && let Some(head) = HandshakeHead::decode(&received)? {
-                let reserved = finder.in_swarm(head.swarm).ok_or(GreetError::UnknownSwarm(head.swarm))?;
-                let mut answer = Handshake { reserved, swarm: head.swarm, peer_id }.encode();
+                let (reserved, swarm) = finder.answer(&head).ok_or(GreetError::UnknownSwarm(head.swarm))?;
+                let mut answer = Handshake { reserved, swarm, peer_id }.encode();
                 if let Some((_, outgoing)) = &mut ciphers {
                     outgoing.apply(&mut answer);
                 }

@@ -11,8 +11,8 @@ use peerage_content::{BLOCK_LENGTH, Block, BlockBuf, BlockPool};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::mse::Rc4Stream;
 use super::error::Misbehaviour;
+use crate::mse::Rc4Stream;
 use crate::wire::{Header, Limits, PIECE_HEADER_LENGTH, WireError, peek_header};
 
 /// Blocks that one read may run ahead: 256 KiB, about what a socket's buffer holds.
@@ -252,7 +252,11 @@ impl Inbound {
             Err(error) => return Err(error.into()),
         };
         let count = left;
-        self.ahead = if count == room { (ahead * 2).min(AHEAD_MAX) } else { (count / BLOCK_LENGTH as usize + 1).max(ahead / 2) };
+        self.ahead = if count == room {
+            (ahead * 2).min(AHEAD_MAX)
+        } else {
+            (count / BLOCK_LENGTH as usize + 1).max(ahead / 2)
+        };
 
         let mut decrypt = |bytes: &mut [u8]| {
             if let Some(cipher) = cipher.as_deref_mut() {
@@ -363,7 +367,9 @@ mod tests {
         let mut bytes = Vec::new();
         for one in all {
             match one {
-                Sent::Piece(block) => Message::Piece { block: *block, data: &data(*block) }.encode(&mut bytes),
+                Sent::Piece(block) => {
+                    Message::Piece { block: *block, data: &data(*block) }.encode(&mut bytes)
+                }
                 Sent::Have(piece) => Message::Have(*piece).encode(&mut bytes),
                 Sent::KeepAlive => Message::KeepAlive.encode(&mut bytes),
                 Sent::Extended(length) => {
@@ -444,12 +450,9 @@ mod tests {
 
     #[test]
     fn a_block_longer_than_any_request_ends_the_connection() {
-        let mut inbound = Inbound::with_leftover(crate::wire::piece_header(Block {
-            piece: 0,
-            begin: 0,
-            length: BLOCK_LENGTH + 1,
-        })
-        .to_vec());
+        let mut inbound = Inbound::with_leftover(
+            crate::wire::piece_header(Block { piece: 0, begin: 0, length: BLOCK_LENGTH + 1 }).to_vec(),
+        );
         let parsed = inbound.parse(&LIMITS, &BlockPool::new(1), &mut |_| Ok(()));
         assert!(matches!(parsed, Err(InboundError::Misbehaviour(Misbehaviour::BlockTooLong(_)))));
     }

@@ -16,7 +16,8 @@ use crate::proof::Allowance;
 use crate::torrent::{Ready, Torrent};
 use crate::trees::Answer;
 use crate::wire::extended::{
-    ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds, MetadataMessage, PexFlags, PexMessage, PexPeer,
+    ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds, MetadataMessage, PexFlags, PexMessage,
+    PexPeer,
 };
 use crate::wire::{HashRequest, Message};
 
@@ -125,7 +126,9 @@ impl Extras {
         }
         let seeding = side.ready.is_some_and(|ready| ready.transfer.progress().borrow().finished);
         side.torrent
-            .exchanged(|rules| self.listen.receive(Instant::now(), side.address.ip(), message, rules, seeding))
+            .exchanged(|rules| {
+                self.listen.receive(Instant::now(), side.address.ip(), message, rules, seeding)
+            })
             .map_err(|_| Misbehaviour::ExchangeFlood)
     }
 

@@ -47,7 +47,7 @@ impl Assembly {
     }
 
     /// Takes bytes of a part, `skip` bytes into it. Gives the block when nothing of it is missing any more. The bytes of a part come
-    /// in order and once, as [`Cursor`] gives them.
+    /// in order and once, as a [`Download`](super::Download) gives them.
     pub fn fill(&mut self, part: Part, skip: u32, bytes: &[u8]) -> Option<(Block, BlockBuf)> {
         let filling = self.blocks.get_mut(&part.block)?;
         let at = part.at as usize + skip as usize;

@@ -90,7 +90,13 @@ impl WebSeed {
 
     /// What names the server, for people.
     pub fn host(&self) -> &str {
-        self.base.host_str().unwrap_or_default()
+        // A literal IPv6 address stands in brackets in a URL, but not where a name is looked up.
+        self.base.host_str().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        self.base.port_or_known_default().unwrap_or(80)
     }
 
     /// Where an entry is (BEP 19): for a single file the URL itself, with the name behind it if it ends in a slash; for several, the URL as a folder,

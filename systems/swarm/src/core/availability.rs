@@ -30,6 +30,11 @@ impl Copies {
         self.seeds + self.partial(piece)
     }
 
+    /// Peers that have everything.
+    pub(super) fn seeds(&self) -> u32 {
+        self.seeds
+    }
+
     pub(super) fn add_seed(&mut self) {
         self.seeds += 1;
     }
@@ -158,7 +163,9 @@ impl Buckets {
 
     /// The number of copies of a listed piece changed.
     fn recount(&mut self, piece: PieceIndex, before: u32, after: u32, rng: &mut Xoshiro256PlusPlus) {
-        let Some(priority) = self.level.get(piece as usize).and_then(|&level| priority(level)) else { return };
+        let Some(priority) = self.level.get(piece as usize).and_then(|&level| priority(level)) else {
+            return;
+        };
         self.remove(piece, before);
         self.insert(piece, priority, after, rng);
     }
@@ -172,6 +179,18 @@ impl Buckets {
             let start = rng.random_range(0..bucket.len());
             bucket[start..].iter().chain(&bucket[..start]).copied()
         })
+    }
+
+    /// Listed pieces of the highest priority with so many copies (seeds not counted), read from a random place.
+    pub(super) fn rarest<'a>(
+        &'a self,
+        copies: u32,
+        rng: &mut Xoshiro256PlusPlus,
+    ) -> impl Iterator<Item = PieceIndex> + 'a {
+        let highest = level(self.highest()).unwrap_or_default();
+        let bucket = self.levels[highest].get(copies as usize).map_or(&[][..], Vec::as_slice);
+        let start = rng.random_range(0..bucket.len().max(1));
+        bucket[start.min(bucket.len())..].iter().chain(&bucket[..start.min(bucket.len())]).copied()
     }
 
     /// The priority that a piece is listed with.
@@ -284,7 +303,12 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let piece = 0..PIECES + 2;
-        let priority = prop_oneof![Just(Priority::Skip), Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
+        let priority = prop_oneof![
+            Just(Priority::Skip),
+            Just(Priority::Low),
+            Just(Priority::Normal),
+            Just(Priority::High)
+        ];
         prop_oneof![
             4 => piece.clone().prop_map(Step::Gain),
             2 => piece.clone().prop_map(Step::Lose),

@@ -100,7 +100,8 @@ impl Choker {
         rng: &mut Xoshiro256PlusPlus,
     ) -> Vec<PeerKey> {
         let keyed = |candidate: &Candidate, rng: &mut Xoshiro256PlusPlus| {
-            let loyal = if candidate.choked { candidate.gives } else { candidate.gives / LOYALTY.1 * LOYALTY.0 };
+            let loyal =
+                if candidate.choked { candidate.gives } else { candidate.gives / LOYALTY.1 * LOYALTY.0 };
             let in_grace = !candidate.choked
                 && candidate.unchoked_at.is_some_and(|at| now.saturating_duration_since(at) < GRACE);
             let worth = if candidate.snubs { 0 } else { loyal };
@@ -203,7 +204,8 @@ impl Choker {
 
 /// A random number by which the lowest wins; a newcomer draws [`NEWCOMER_WEIGHT`] times and keeps the best.
 fn draw(candidate: &Candidate, now: Instant, rng: &mut Xoshiro256PlusPlus) -> u32 {
-    let is_newcomer = now.saturating_duration_since(candidate.joined) < NEWCOMER && candidate.unchoked_at.is_none();
+    let is_newcomer =
+        now.saturating_duration_since(candidate.joined) < NEWCOMER && candidate.unchoked_at.is_none();
     let draws = if is_newcomer { NEWCOMER_WEIGHT } else { 1 };
     (0..draws).map(|_| rng.random()).min().unwrap_or(u32::MAX)
 }
@@ -266,9 +268,12 @@ mod tests {
         let start = Instant::now();
         let mut choker = Choker::new(start);
         let mut rng = rng();
-        let peers: Vec<Candidate> = (0..50).map(|n| candidate(n, if n < 4 { 1_000 } else { 0 }, start)).collect();
+        let peers: Vec<Candidate> =
+            (0..50).map(|n| candidate(n, if n < 4 { 1_000 } else { 0 }, start)).collect();
         let optimistic: Vec<PeerKey> = (0..=6)
-            .map(|round| *choker.tit_for_tat(start + ROUND * round, peers.clone(), 4, &mut rng).last().unwrap())
+            .map(|round| {
+                *choker.tit_for_tat(start + ROUND * round, peers.clone(), 4, &mut rng).last().unwrap()
+            })
             .collect();
         assert!(optimistic[..3].iter().all(|peer| *peer == optimistic[0]), "{optimistic:?}");
         assert_ne!(optimistic[0], optimistic[3]);

@@ -19,7 +19,9 @@ use super::priority::canonical_priority;
 const BACK_OFF: Duration = Duration::from_secs(30);
 /// The same for an address that the user or the local network named, and the pause after it left: the other side may be about to start.
 const BACK_OFF_NEAR: Duration = Duration::from_secs(5);
-/// The longest pause.
+/// The longest pause for such an address.
+const BACK_OFF_NEAR_MAX: Duration = Duration::from_secs(30);
+/// The longest pause for any other.
 const BACK_OFF_MAX: Duration = Duration::from_secs(3_600);
 /// Pause after a connection that ended: it was a peer, so it is worth another try.
 const RECONNECT: Duration = Duration::from_secs(60);
@@ -38,6 +40,13 @@ struct Known {
     useless: bool,
     /// Lower is dialled sooner: the inverse of BEP 40's priority, or chance.
     turn: u32,
+}
+
+impl Known {
+    /// The user or the local network named it.
+    fn is_near(&self) -> bool {
+        self.found.0 & (Found::GIVEN.0 | Found::LAN.0) != 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,10 +155,11 @@ impl Book {
             self.forget(address);
             return;
         }
-        let first = if known.is_near() { BACK_OFF_NEAR } else { BACK_OFF };
+        let (first, longest) =
+            if known.is_near() { (BACK_OFF_NEAR, BACK_OFF_NEAR_MAX) } else { (BACK_OFF, BACK_OFF_MAX) };
         let doubled = first * (1 << u32::from(known.failures - 1).min(10));
         known.failures = known.failures.min(FAILURES_MAX);
-        self.set(address, State::Waiting(now + doubled.min(BACK_OFF_MAX)));
+        self.set(address, State::Waiting(now + doubled.min(longest)));
     }
 
     /// A peer is connected whose listener is at this address.
@@ -262,11 +272,6 @@ pub(super) enum Parting {
 }
 
 impl Known {
-    /// Named by the user or the local network.
-    fn is_near(&self) -> bool {
-        self.found.0 & (Found::GIVEN.0 | Found::LAN.0) != 0
-    }
-
     fn rank(&self, address: SocketAddr) -> Rank {
         (self.failures, self.found.0 & Found::GIVEN.0 == 0, self.turn, address)
     }
@@ -307,7 +312,15 @@ mod tests {
     #[test]
     fn what_must_not_be_dialled_never_enters() {
         let mut book = Book::default();
-        let bad = ["0.0.0.0:1", "0.1.2.3:5", "255.255.255.255:9", "239.1.1.1:6881", "10.0.0.1:0", "[::]:1", "[ff02::1]:2"];
+        let bad = [
+            "0.0.0.0:1",
+            "0.1.2.3:5",
+            "255.255.255.255:9",
+            "239.1.1.1:6881",
+            "10.0.0.1:0",
+            "[::]:1",
+            "[ff02::1]:2",
+        ];
         learn(&mut book, bad.map(|text| text.parse().unwrap()), 10);
         assert_eq!(book.len(), 0);
         let own = address(7);
@@ -342,11 +355,10 @@ mod tests {
         book.left(address(1), now, Parting::Plain);
         learn(&mut book, [address(2)], 10);
         let later = now + RECONNECT;
-        assert_eq!([book.next(later), book.next(later), book.next(later)], [
-            Some(address(2)),
-            Some(address(1)),
-            None
-        ]);
+        assert_eq!(
+            [book.next(later), book.next(later), book.next(later)],
+            [Some(address(2)), Some(address(1)), None]
+        );
     }
 
     #[test]
@@ -426,8 +438,9 @@ mod tests {
         for n in 0..50 {
             book.learn(address(n * 70_000), Found::DHT, Some(own), 100, &mut rng());
         }
-        let order: Vec<u32> =
-            std::iter::from_fn(|| book.next(Instant::now())).map(|peer| canonical_priority(own, peer)).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| book.next(Instant::now()))
+            .map(|peer| canonical_priority(own, peer))
+            .collect();
         assert_eq!(order.len(), 50);
         assert!(order.is_sorted_by(|a, b| a >= b));
     }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use peerage_content::{Block, PieceIndex};
 
 use super::blame::Judgement;
+use super::endgame::{self, Scope};
 use super::partial::{BlockState, Released, block_index};
 use super::peer::Asked;
 use super::picker::{Choice, may_share};
 use super::snub::Verdict;
-use super::endgame::{self, Scope};
 use super::{Dismissal, Output, PeerKey, Received, Swarm};
 
 /// Blocks nobody asked for after which a peer is sent away.
@@ -54,7 +54,8 @@ impl Swarm {
         }
         peer.pipeline.on_block(now, &peer.download, &self.config);
         self.rate_down.add(now, u64::from(block.length));
-        let received = if self.accept(key, asked, block.length) { Received::Wanted } else { Received::Duplicate };
+        let received =
+            if self.accept(key, asked, block.length) { Received::Wanted } else { Received::Duplicate };
         self.refill(now, key);
         received
     }
@@ -227,30 +228,31 @@ impl Swarm {
 
     /// The peer will not answer these requests.
     pub(super) fn on_rejected(&mut self, now: Instant, key: PeerKey, blocks: &[Block]) {
-        let mut refused = false;
-        for &block in blocks {
-            let Some(index) = block_index(&self.layout, block) else { continue };
-            let asked = Asked { piece: block.piece, index };
-            let Some(peer) = self.peers.get_mut(&key) else { return };
-            if !peer.take_request(asked) {
-                peer.take_withdrawn(asked);
-                continue;
-            }
-            if peer.requests.is_empty() {
-                peer.snub.on_idle();
-            }
-            if peer.choking_us {
-                // What it allowed it does not serve after all.
-                peer.allowed_fast.retain(|&piece| piece != block.piece);
-            } else {
-                refused = true;
-            }
-            self.release(now, key, asked);
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let asked: Vec<Asked> = blocks
+            .iter()
+            .filter_map(|block| Some(Asked { piece: block.piece, index: block_index(&self.layout, *block)? }))
+            .filter(|asked| {
+                let was_requested = peer.take_request(*asked);
+                if !was_requested {
+                    peer.take_withdrawn(*asked);
+                }
+                was_requested
+            })
+            .collect();
+        if peer.requests.is_empty() {
+            peer.snub.on_idle();
         }
-        if refused && let Some(peer) = self.peers.get_mut(&key) {
+        if peer.choking_us {
+            // What it allowed it does not serve after all.
+            peer.allowed_fast.retain(|piece| asked.iter().all(|asked| asked.piece != *piece));
+        } else if !asked.is_empty() {
             // Asking again at once would only be refused again, for ever.
             peer.refused_until = Some(now + REFUSAL_PAUSE * (1 << peer.refusals));
             peer.refusals = (peer.refusals + 1).min(REFUSALS_MAX);
+        }
+        for asked in asked {
+            self.release(now, key, asked);
         }
         self.hungry.push(key);
     }
@@ -322,9 +324,6 @@ impl Swarm {
         }
         self.blame.verified(piece);
         self.picker.wishes.clear_deadline(piece);
-        if self.picker.is_full {
-            self.picker.epoch += 1;
-        }
         if counted {
             self.picker.wanted_left -= 1;
             self.left -= self.wanted_bytes(piece);

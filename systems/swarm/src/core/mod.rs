@@ -89,6 +89,8 @@ pub struct Swarm {
     offered: u64,
     /// A slot may be free.
     slot_free: bool,
+    /// Somebody is interested and choked.
+    someone_waits: bool,
     /// There may be someone to dial.
     seeking: bool,
 
@@ -104,7 +106,8 @@ pub struct Swarm {
 impl Swarm {
     /// A transfer over `layout` of which `have` is verified already. `seed` feeds every random choice.
     pub fn new(config: Config, layout: Arc<Layout>, have: PieceSet, seed: u64, now: Instant) -> Self {
-        let have = if have.len() == layout.piece_count() { have } else { PieceSet::empty(layout.piece_count()) };
+        let have =
+            if have.len() == layout.piece_count() { have } else { PieceSet::empty(layout.piece_count()) };
         let mut swarm = Self {
             picker: Picker::new(&layout, have),
             config,
@@ -124,6 +127,7 @@ impl Swarm {
             hungry: Vec::new(),
             offered: 0,
             slot_free: false,
+            someone_waits: false,
             seeking: false,
             downloaded: 0,
             uploaded: 0,
@@ -187,7 +191,8 @@ impl Swarm {
 
     /// When to call [`Input::Tick`] if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let look = (self.fetching && !self.finished && !self.peers.is_empty()).then_some(self.next_look);
+        let fetches = self.fetching && !self.finished && !self.peers.is_empty();
+        let look = (fetches || self.someone_waits && self.serving).then_some(self.next_look);
         let round = (!self.peers.is_empty()).then(|| self.choker.next_round());
         let dial = self.book.next_at().filter(|_| self.may_dial());
         [look, round, dial].into_iter().flatten().min()
@@ -213,11 +218,13 @@ impl Swarm {
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.look_after_requests(now);
-            self.seeking = true;
+            self.slot_free |= self.someone_waits;
         }
+        self.seeking |= self.book.next_at().is_some_and(|at| at <= now);
         if self.choker.is_due(now) {
             self.choke_round(now);
         }
+        self.picker.drain(self.config.buffered_max);
         // Offering work may free nothing and change no epoch: this ends.
         while self.offered != self.picker.epoch || !self.hungry.is_empty() {
             if self.offered != self.picker.epoch {

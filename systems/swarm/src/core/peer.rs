@@ -119,7 +119,8 @@ impl Peer {
 
     /// Whether requests may go out at all.
     pub(super) fn is_open(&self, now: Instant) -> bool {
-        (!self.choking_us || !self.allowed_fast.is_empty()) && self.refused_until.is_none_or(|until| until <= now)
+        (!self.choking_us || !self.allowed_fast.is_empty())
+            && self.refused_until.is_none_or(|until| until <= now)
     }
 
     pub(super) fn allow_fast(&mut self, piece: PieceIndex) {
@@ -169,6 +170,12 @@ impl Peer {
         Duration::from_secs_f64((place + 1) as f64 * f64::from(BLOCK_LENGTH) / rate as f64).min(FOREVER)
     }
 
+    /// Whether it makes use of being unchoked, or has not had the time to.
+    pub(super) fn takes(&self, now: Instant) -> bool {
+        let fresh = self.unchoked_at.is_some_and(|at| now.saturating_duration_since(at) < IDLE);
+        fresh || self.upload.over(now, IDLE.as_secs()) > 0
+    }
+
     pub(super) fn stats(&self, now: Instant, pieces: u32) -> PeerStats {
         PeerStats {
             peer: self.key,
@@ -190,6 +197,8 @@ impl Peer {
     }
 }
 
+/// One that was unchoked and takes nothing for this long leaves its slot idle.
+const IDLE: Duration = Duration::from_secs(2);
 /// Seconds of the rates that people see.
 pub(super) const SHOWN_SECONDS: u64 = 5;
 /// Seconds of the rate that predicts when a block will come.

@@ -2,8 +2,9 @@
 //!
 //! In this order:
 //! 1. pieces that a reader waits for, the most urgent first ([deadlines](super::Input::Deadline));
-//! 2. pieces that have been begun (strict piece completion: only whole pieces can be served);
-//! 3. a new piece: the rarest of the highest priority, ties at random; the first of all at random, to have something
+//! 2. a piece that nobody but this peer has, because the whole swarm waits for it;
+//! 3. pieces that have been begun (strict piece completion: only whole pieces can be served);
+//! 4. a new piece: the rarest of the highest priority, ties at random; the first of all at random, to have something
 //!    to trade soon; or the lowest, when fetching in sequence.
 //!
 //! The end game, when nothing of this is left, is decided in `endgame`, since it compares peers.
@@ -97,7 +98,6 @@ impl Picker {
     /// Picks up to `room` blocks for a peer and marks them as asked of it.
     pub(super) fn pick(&mut self, peer: &Peer, room: usize, choice: &mut Choice<'_>) -> Vec<Asked> {
         let mut picked = Vec::new();
-        self.is_full = false;
         while picked.len() < room {
             let Some(piece) = self.next_piece(peer, picked.len(), choice) else { break };
             while picked.len() < room
@@ -111,9 +111,31 @@ impl Picker {
 
     /// An open piece to ask this peer for; begun if need be. `ahead` requests were picked for it already.
     fn next_piece(&mut self, peer: &Peer, ahead: usize, choice: &mut Choice<'_>) -> Option<PieceIndex> {
-        self.most_urgent(peer, ahead, choice)
-            .or_else(|| self.most_wanted_open(peer, choice))
-            .or_else(|| self.new_piece(peer, choice))
+        if let Some(piece) = self.most_urgent(peer, ahead, choice) {
+            return Some(piece);
+        }
+        let open = self.most_wanted_open(peer, choice);
+        if open.is_some_and(|open| self.index.copies.total(open) > 1)
+            && let Some(sole) = self.sole_copy(peer, choice)
+        {
+            return Some(sole);
+        }
+        open.or_else(|| self.new_piece(peer, choice))
+    }
+
+    /// Begins a piece that nobody but this peer has, if it is wanted no less than others. It comes before strict completion: whoever
+    /// holds the only copy of anything should spend its uplink on nothing else, because the whole swarm waits for it.
+    fn sole_copy(&mut self, peer: &Peer, choice: &mut Choice<'_>) -> Option<PieceIndex> {
+        if choice.config.sequential
+            || peer.choking_us
+            || self.partials.buffered() >= choice.config.buffered_max
+        {
+            return None;
+        }
+        let buckets = self.index.buckets.as_ref()?;
+        let copies = 1_u32.checked_sub(self.index.copies.seeds())?;
+        let piece = buckets.rarest(copies, choice.rng).find(|&piece| peer.may_request(piece))?;
+        self.begin(piece, peer, choice).then_some(piece)
     }
 
     /// The most urgent piece that this peer could send in time. What it could not is left to faster peers, but for what is
@@ -235,6 +257,14 @@ impl Picker {
             self.epoch += 1;
         }
         listed && self.partials.begin(layout, piece, self.pads)
+    }
+
+    /// New pieces may be begun again, if they could not be because too much was buffered.
+    pub(super) fn drain(&mut self, buffered_max: u64) {
+        if self.is_full && self.partials.buffered() < buffered_max {
+            self.is_full = false;
+            self.epoch += 1;
+        }
     }
 
     /// Nobody is connected: gives back what is in proportion to the pieces. What was gathered of pieces stays.

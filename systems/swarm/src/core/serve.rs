@@ -5,8 +5,12 @@ use std::time::Instant;
 use peerage_content::PieceIndex;
 
 use super::choke::{self, Candidate, Choker};
+use super::peer::Peer;
 use super::superseed::SuperSeed;
 use super::{Output, PeerKey, Swarm};
+
+/// As many times the slots may be unchoked, when most of those who are take nothing.
+const IDLE_SLOTS: usize = 3;
 
 impl Swarm {
     pub(super) fn on_sent(&mut self, now: Instant, key: PeerKey, bytes: u64) {
@@ -17,14 +21,29 @@ impl Swarm {
         }
     }
 
-    /// A peer that becomes interested is served at once when a slot is free; one that loses interest frees its slot.
-    pub(super) fn on_interest(&mut self, _now: Instant, key: PeerKey, interested: bool) {
+    /// A peer that becomes interested is served at once when a slot is free; one that loses interest frees its slot, but stays unchoked:
+    /// a good partner is soon interested again. It then takes its slot back from whoever gave less.
+    pub(super) fn on_interest(&mut self, now: Instant, key: PeerKey, interested: bool) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.caps.serves_only || peer.interested == interested {
             return;
         }
         peer.interested = interested;
         self.slot_free |= interested == peer.choked;
+        if !interested || peer.choked {
+            return;
+        }
+        let gives = |peer: &Peer| if peer.snub.is_snubbed() { 0 } else { peer.download.per_second(now) };
+        let served = || self.peers.values().filter(|peer| !peer.choked && peer.interested);
+        let slots = self.slots(now);
+        if served().count() > slots + choke::optimistic_slots(slots) {
+            // Of those that gave nothing, the one that was unchoked last has the least to lose.
+            let least = served()
+                .min_by_key(|peer| (gives(peer), peer.key == key, std::cmp::Reverse(peer.unchoked_at)));
+            let least =
+                least.filter(|least| self.peers.get(&key).is_some_and(|back| gives(least) < gives(back)));
+            self.set_choked(now, least.map_or(key, |peer| peer.key), true);
+        }
     }
 
     /// Decides anew whom to serve.
@@ -55,19 +74,23 @@ impl Swarm {
         }
     }
 
-    /// Gives away free slots, between the rounds.
+    /// Gives away free slots, between the rounds. The slot of a peer that takes nothing is free too: it may be interested in what
+    /// others are sending it already.
     pub(super) fn fill_slots(&mut self, now: Instant) {
         if !self.serving || self.peers.is_empty() {
             return;
         }
         let slots = self.slots(now);
         let slots = slots + choke::optimistic_slots(slots);
-        let taken = self.peers.values().filter(|peer| !peer.choked && peer.interested).count();
-        if taken >= slots || !self.peers.values().any(|peer| peer.choked && peer.interested) {
+        let served = || self.peers.values().filter(|peer| !peer.choked && peer.interested);
+        let taken = served().filter(|peer| peer.takes(now)).count();
+        let free = slots.saturating_sub(taken).min((IDLE_SLOTS * slots).saturating_sub(served().count()));
+        self.someone_waits = self.peers.values().any(|peer| peer.choked && peer.interested);
+        if free == 0 || !self.someone_waits {
             return;
         }
         let mut candidates = self.candidates(now);
-        for _ in taken..slots {
+        for _ in 0..free {
             let Some(key) = Choker::successor(now, &candidates, self.finished, &mut self.rng) else { return };
             candidates.retain(|candidate| candidate.peer != key);
             self.set_choked(now, key, false);
@@ -118,7 +141,11 @@ impl Swarm {
         let keys: Vec<PeerKey> = super_seed.peers().collect();
         for key in keys {
             let Some(peer) = self.peers.get(&key) else { continue };
-            let unseen = self.picker.have.iter().filter(|&piece| !peer.has(piece) && !super_seed.was_shown(key, piece));
+            let unseen = self
+                .picker
+                .have
+                .iter()
+                .filter(|&piece| !peer.has(piece) && !super_seed.was_shown(key, piece));
             self.outputs.extend(unseen.map(|piece| Output::Announce { peer: Some(key), piece }));
         }
     }

@@ -134,7 +134,8 @@ impl Transfer {
     /// Starts the task.
     pub fn start(parts: TransferParts, resources: Resources, cancel: CancellationToken) -> Self {
         let (messages, inbox) = mpsc::channel(INBOX);
-        let (publish, progress) = watch::channel(Progress::default());
+        let first = if parts.suspect.is_empty() { Activity::default() } else { Activity::Checking(0, 0) };
+        let (publish, progress) = watch::channel(Progress { activity: first, ..Progress::default() });
         let handle = Self {
             messages: messages.clone(),
             progress,
@@ -230,6 +231,12 @@ impl Transfer {
     /// Where it stands, as it changes.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// Waits until what is on disk has been checked, so that what is told to others is true. At once if nothing is to be checked.
+    pub async fn checked(&self) {
+        let is_over = |progress: &Progress| !matches!(progress.activity, Activity::Checking(..));
+        let _ = self.progress.clone().wait_for(is_over).await;
     }
 
     /// The map of pieces.

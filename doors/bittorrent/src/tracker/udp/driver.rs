@@ -1,20 +1,16 @@
 //! One [`Client`] on one socket a family, for the whole process.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::ReadBuf;
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, RequestId};
 use super::packet::{Ask, Reply};
+use crate::sockets::Sockets;
 use crate::tracker::TrackerError;
 
 /// Questions waiting to be taken up; those who ask wait beyond that.
@@ -36,8 +32,6 @@ struct Question {
 #[derive(Clone, Debug)]
 pub struct UdpTrackers {
     questions: mpsc::Sender<Question>,
-    ipv4: bool,
-    ipv6: bool,
 }
 
 impl UdpTrackers {
@@ -48,27 +42,12 @@ impl UdpTrackers {
     pub fn start(bind: &[IpAddr], cancel: CancellationToken) -> Result<Self, (IpAddr, io::Error)> {
         let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let bind = if bind.is_empty() { &everywhere } else { bind };
-        let (mut v4, mut v6, mut failure) = (None, None, None);
-        for ip in bind {
-            match open(*ip) {
-                Ok(socket) if ip.is_ipv4() => v4 = Some(socket),
-                Ok(socket) => v6 = Some(socket),
-                Err(error) => failure = Some((*ip, error)),
-            }
-        }
-        if let (None, None, Some(failure)) = (&v4, &v6, failure) {
-            return Err(failure);
-        }
+        let bind: Vec<SocketAddr> = bind.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+        let sockets = Sockets::bind(&bind).map_err(|(address, error)| (address.ip(), error))?;
         let (questions, inbox) = mpsc::channel(INBOX);
-        let handle = Self { questions, ipv4: v4.is_some(), ipv6: v6.is_some() };
-        let task = Task { client: Client::new(rand::random()), v4, v6, waiting: HashMap::new(), asked: 0 };
+        let task = Task { client: Client::new(rand::random()), sockets, waiting: HashMap::new(), asked: 0 };
         tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
-        Ok(handle)
-    }
-
-    /// Whether there is a socket that reaches `target`.
-    pub fn reaches(&self, target: SocketAddr) -> bool {
-        if target.is_ipv4() { self.ipv4 } else { self.ipv6 }
+        Ok(Self { questions })
     }
 
     /// Asks a tracker and waits for its answer, at most `patience`. A [`Reply`] fits its question.
@@ -84,22 +63,9 @@ impl UdpTrackers {
     }
 }
 
-/// Each socket speaks one family only, so that an answer's family is that of its addresses.
-fn open(ip: IpAddr) -> io::Result<UdpSocket> {
-    let address = SocketAddr::new(ip, 0);
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if ip.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
-}
-
 struct Task {
     client: Client,
-    v4: Option<UdpSocket>,
-    v6: Option<UdpSocket>,
+    sockets: Sockets,
     waiting: HashMap<RequestId, Answer>,
     asked: u64,
 }
@@ -114,12 +80,12 @@ impl Task {
                     Some(question) => self.take(question),
                     None => return,
                 },
-                received = receive([self.v4.as_ref(), self.v6.as_ref()], &mut buffer) => match received {
+                received = self.sockets.receive(&mut buffer) => match received {
                     Ok((from, length)) => {
                         let datagram = buffer.get(..length).unwrap_or_default();
                         self.client.handle_datagram(Instant::now(), from, datagram);
                     }
-                    // The echo of an earlier sending (ICMP), or an interface that went away: questions time out.
+                    // Whoever it was about: questions time out.
                     Err(error) => tracing::debug!(%error, "cannot receive from UDP trackers"),
                 },
                 () = until(timeout) => {
@@ -152,12 +118,7 @@ impl Task {
 
     async fn flush(&mut self) {
         while let Some((to, datagram)) = self.client.poll_transmit() {
-            let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-            let sent = match socket {
-                Some(socket) => socket.send_to(&datagram, to).await.map(drop),
-                None => Err(io::ErrorKind::NetworkUnreachable.into()),
-            };
-            if let Err(error) = sent {
+            if let Err(error) = self.sockets.send(&datagram, to).await {
                 self.client.handle_unreachable(to, &error.to_string());
             }
         }
@@ -175,18 +136,4 @@ async fn until(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// The next datagram of any of the sockets.
-async fn receive(sockets: [Option<&UdpSocket>; 2], buffer: &mut [u8]) -> io::Result<(SocketAddr, usize)> {
-    poll_fn(|context| {
-        for socket in sockets.into_iter().flatten() {
-            let mut read = ReadBuf::new(buffer);
-            if let Poll::Ready(received) = socket.poll_recv_from(context, &mut read) {
-                return Poll::Ready(received.map(|from| (from, read.filled().len())));
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }

@@ -84,7 +84,7 @@ fn messages_the_peer_does_not_understand_are_not_sent() {
     let mut withdrawn = own_ids();
     withdrawn.set(Extension::UploadOnly, 0);
     assert!(!ExtendedMessage::UploadOnly(true).encode(&withdrawn, &mut out));
-    assert_eq!(out, []);
+    assert!(out.is_empty());
 }
 
 /// The examples of BEP 9.

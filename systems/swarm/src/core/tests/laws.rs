@@ -37,6 +37,8 @@ enum Step {
     ClearDeadlines,
     Flow(bool, bool),
     Sequential(bool),
+    Addresses(u32),
+    DialFails(u32),
     Pass(u64),
 }
 
@@ -68,6 +70,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::ClearDeadlines),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(fetching, serving)| Step::Flow(fetching, serving)),
         1 => any::<bool>().prop_map(Step::Sequential),
+        2 => (0..40_u32).prop_map(Step::Addresses),
+        2 => (0..40_u32).prop_map(Step::DialFails),
         6 => (0..40_000_u64).prop_map(Step::Pass),
     ]
 }
@@ -172,7 +176,8 @@ fn apply(rig: &mut Rig, step: Step) {
         }
         Step::Known(from, to, known) => rig.input(Input::Knowable { pieces: from..to, known }),
         Step::Prioritise(from, to, priority) => {
-            let priority = [Priority::Skip, Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
+            let priority =
+                [Priority::Skip, Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
             rig.input(Input::Prioritise { pieces: from..to, priority });
         }
         Step::Deadline(piece, seconds) => {
@@ -183,6 +188,13 @@ fn apply(rig: &mut Rig, step: Step) {
         Step::Sequential(sequential) => {
             rig.input(Input::Configure(Config { sequential, ..Config::default() }));
         }
+        Step::Addresses(host) => {
+            rig.input(Input::Known {
+                addresses: &[address(host), address(host + 1)],
+                found: Found::EXCHANGE,
+            });
+        }
+        Step::DialFails(host) => rig.input(Input::DialFailed { address: address(host) }),
         Step::Pass(milliseconds) => rig.pass(Duration::from_millis(milliseconds)),
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use peerage_content::{BLOCK_LENGTH, Block, Layout, PieceIndex, PieceSet};
 
 use super::super::partial::BlockState;
-use super::super::snub::SNUB_AFTER;
 use super::super::*;
 
 /// What the referee knows about a scripted peer.
@@ -18,8 +17,8 @@ pub(super) struct Scripted {
     pub(super) has: BTreeSet<PieceIndex>,
     pub(super) choking: bool,
     pub(super) allowed: BTreeSet<PieceIndex>,
-    /// Requests the swarm has made and not taken back, with the time they were made.
-    pub(super) requests: Vec<(Block, Instant)>,
+    /// Requests the swarm has made and not taken back; `true` once the peer was snubbed, which frees its blocks for others.
+    pub(super) requests: Vec<(Block, bool)>,
     pub(super) unchoked: bool,
     pub(super) interesting: bool,
 }
@@ -177,8 +176,11 @@ impl Rig {
         self.gathered
             .iter()
             .filter(|(piece, begins)| {
-                let blocks = (0..self.layout.block_count(**piece)).map(|index| self.layout.block(**piece, index));
-                blocks.filter(|block| !self.layout.is_padding(*block)).all(|block| begins.contains(&block.begin))
+                let blocks =
+                    (0..self.layout.block_count(**piece)).map(|index| self.layout.block(**piece, index));
+                blocks
+                    .filter(|block| !self.layout.is_padding(*block))
+                    .all(|block| begins.contains(&block.begin))
             })
             .map(|(piece, _)| *piece)
             .collect()
@@ -220,11 +222,23 @@ impl Rig {
     }
 
     pub(super) fn requests_of(&self, peer: PeerKey) -> Vec<Block> {
-        self.peers.get(&peer).map_or(Vec::new(), |peer| peer.requests.iter().map(|(block, _)| *block).collect())
+        self.peers
+            .get(&peer)
+            .map_or(Vec::new(), |peer| peer.requests.iter().map(|(block, _)| *block).collect())
     }
 
     /// Checks and applies what the swarm wants done.
     fn referee(&mut self) {
+        for (key, peer) in &mut self.peers {
+            if self
+                .swarm
+                .peers
+                .get(key)
+                .is_some_and(|peer| peer.snub.is_snubbed() && peer.requests.is_empty())
+            {
+                peer.requests.iter_mut().for_each(|(_, stale)| *stale = true);
+            }
+        }
         while let Some(output) = self.swarm.poll_output() {
             match &output {
                 Output::Request { peer, blocks } => self.check_request(*peer, blocks),
@@ -269,19 +283,17 @@ impl Rig {
             assert!(!self.layout.is_padding(block), "padding is never requested");
             assert!(!self.swarm.have().contains(block.piece), "a verified block was requested");
             assert!(!self.gathered.get(&block.piece).is_some_and(|begins| begins.contains(&block.begin)));
-            // One that has been silent for long no longer counts: its blocks are free for others.
-            let fresh = |at: &Instant| self.now < *at + SNUB_AFTER;
             let others = self.peers.iter().filter(|(other, peer)| {
-                **other != key && peer.requests.iter().any(|(request, at)| *request == block && fresh(at))
+                **other != key && peer.requests.iter().any(|&(request, stale)| request == block && !stale)
             });
             assert!(double_allowed || others.count() == 0, "asked twice outside the end game: {block:?}");
             let peer = self.peers.get_mut(&key).expect("requests go to those who are connected");
             assert!(peer.has.contains(&block.piece), "asked of one that lacks it");
             assert!(!peer.choking || peer.allowed.contains(&block.piece), "asked of one that chokes us");
-            peer.requests.retain(|(request, at)| *request != block || self.now < *at + SNUB_AFTER);
+            peer.requests.retain(|&(request, stale)| request != block || !stale);
             assert!(peer.requests.iter().all(|(request, _)| *request != block), "asked the same peer twice");
-            peer.requests.push((block, self.now));
-            let outstanding = peer.requests.iter().filter(|(_, at)| self.now < *at + SNUB_AFTER).count();
+            peer.requests.push((block, false));
+            let outstanding = peer.requests.iter().filter(|(_, stale)| !stale).count();
             assert!(outstanding <= peer.caps.requests_max.max(1), "more than it is willing to queue");
         }
     }
@@ -305,8 +317,13 @@ impl Rig {
             }
             if let Some(buckets) = &picker.index.buckets {
                 let listed = picker.wants(piece) && picker.partials.get(piece).is_none();
-                assert!(buckets.contains(piece) == listed || has_only_pads(&self.layout, piece), "listing of {piece}");
-                assert!(!listed || buckets.priority(piece).is_none_or(|at| at == picker.wishes.priority(piece)));
+                assert!(
+                    buckets.contains(piece) == listed || has_only_pads(&self.layout, piece),
+                    "listing of {piece}"
+                );
+                assert!(
+                    !listed || buckets.priority(piece).is_none_or(|at| at == picker.wishes.priority(piece))
+                );
             }
         }
         assert_eq!((picker.fetchable, picker.wanted_left, swarm.left), (fetchable, wanted_left, left));
@@ -335,7 +352,9 @@ impl Rig {
                         };
                         assert!(swarm.peers.get(&peer).is_some_and(waits), "asked of nobody");
                     }
-                    Some(BlockState::Here(_)) => bytes += u64::from(self.layout.block(partial.piece, index).length),
+                    Some(BlockState::Here(_)) => {
+                        bytes += u64::from(self.layout.block(partial.piece, index).length)
+                    }
                     _ => {}
                 }
             }

@@ -1,0 +1,90 @@
+//! A UDP socket for each address family, used as one.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::ReadBuf;
+use tokio::net::UdpSocket;
+
+/// Sockets of both families, as far as the machine has them. Each speaks one family only, so the family of a datagram is that of its sender's address.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    v4: Option<UdpSocket>,
+    v6: Option<UdpSocket>,
+}
+
+impl Sockets {
+    /// Binds to the first address of each family. Where IPv6 does not exist, IPv4 alone will do, and the reverse.
+    ///
+    /// # Errors
+    /// The first address that could not be bound and why, when none could, or when its port is taken.
+    pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Self, (SocketAddr, io::Error)> {
+        let mut sockets = Self { v4: None, v6: None };
+        let mut failure = None;
+        for address in addresses {
+            if sockets.has(address.is_ipv6()) {
+                continue;
+            }
+            match open(*address) {
+                Ok(socket) if address.is_ipv4() => sockets.v4 = Some(socket),
+                Ok(socket) => sockets.v6 = Some(socket),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err((*address, error)),
+                Err(error) => {
+                    failure.get_or_insert((*address, error));
+                }
+            }
+        }
+        match (failure, sockets.has(false) || sockets.has(true)) {
+            (Some(failure), false) => Err(failure),
+            _ => Ok(sockets),
+        }
+    }
+
+    /// Whether there is a socket of the family.
+    pub(crate) fn has(&self, ipv6: bool) -> bool {
+        self.of(ipv6).is_some()
+    }
+
+    /// Where the socket of the family is bound.
+    pub(crate) fn address(&self, ipv6: bool) -> Option<SocketAddr> {
+        self.of(ipv6)?.local_addr().ok()
+    }
+
+    fn of(&self, ipv6: bool) -> Option<&UdpSocket> {
+        if ipv6 { self.v6.as_ref() } else { self.v4.as_ref() }
+    }
+
+    /// Sends over the family of `to`.
+    pub(crate) async fn send(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        let socket = self.of(to.is_ipv6()).ok_or(io::ErrorKind::NetworkUnreachable)?;
+        socket.send_to(datagram, to).await.map(drop)
+    }
+
+    /// The next datagram of either family: its sender and its length in `buffer`. Cancel-safe. An error is the echo of an earlier
+    /// sending (ICMP), or an interface that went away.
+    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(SocketAddr, usize)> {
+        poll_fn(|context| {
+            for socket in [&self.v4, &self.v6].into_iter().flatten() {
+                let mut read = ReadBuf::new(buffer);
+                if let Poll::Ready(received) = socket.poll_recv_from(context, &mut read) {
+                    return Poll::Ready(received.map(|from| (from, read.filled().len())));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}

@@ -1,0 +1,140 @@
+"""A libtorrent peer, told what to do by one JSON object, telling what happens as JSON lines.
+
+    lt_node.py make '{"path": "holiday", "out": "holiday.torrent", "kind": "hybrid"}'
+    lt_node.py run  '{"listen": "10.77.0.3:6900", "torrent": "holiday.torrent", "save": "there", "peers": ["10.77.0.1:6881"]}'
+
+`make` keys: path, out, kind (v1, v2, hybrid), trackers, private, web_seeds, piece_size.
+`run` keys: listen, torrent or magnet (neither: only a DHT node), save, peers, dht, dht_nodes, lsd, encryption (forced,
+disabled), up and down (limits, bytes a second), seed_mode (trust the files). It runs until it is killed.
+"""
+
+import json
+import os
+import sys
+import time
+
+import libtorrent as lt
+
+
+def tell(event, **keys):
+    print(json.dumps({"event": event, **keys}), flush=True)
+
+
+def make(config):
+    path = os.path.abspath(config["path"])
+    files = lt.file_storage()
+    lt.add_files(files, path)
+    flags = {
+        "v1": lt.create_torrent.v1_only,
+        "v2": lt.create_torrent.v2_only,
+        "hybrid": 0,
+    }[config["kind"]]
+    torrent = lt.create_torrent(files, config.get("piece_size", 0), flags)
+    for tier, url in enumerate(config.get("trackers", [])):
+        torrent.add_tracker(url, tier)
+    for url in config.get("web_seeds", []):
+        torrent.add_url_seed(url)
+    torrent.set_priv(config.get("private", False))
+    lt.set_piece_hashes(torrent, os.path.dirname(path))
+    with open(config["out"], "wb") as out:
+        out.write(lt.bencode(torrent.generate()))
+    info = lt.torrent_info(config["out"])
+    hashes = info.info_hashes()
+    tell(
+        "made",
+        v1=str(hashes.v1) if hashes.has_v1() else None,
+        v2=str(hashes.v2) if hashes.has_v2() else None,
+        magnet=lt.make_magnet_uri(info),
+    )
+
+
+def session(config):
+    encryption = config.get("encryption")
+    settings = {
+        "listen_interfaces": config["listen"],
+        "alert_mask": lt.alert.category_t.all_categories
+        & ~(lt.alert.category_t.session_log_notification | lt.alert.category_t.dht_log_notification),
+        "enable_upnp": False,
+        "enable_natpmp": False,
+        "enable_lsd": config.get("lsd", False),
+        "enable_dht": config.get("dht", False),
+        "dht_bootstrap_nodes": ",".join(config.get("dht_nodes", [])),
+        # Nodes of one test share a machine, and peers an address.
+        "dht_restrict_routing_ips": False,
+        "dht_restrict_search_ips": False,
+        "allow_multiple_connections_per_ip": True,
+        "upload_rate_limit": config.get("up", 0),
+        "download_rate_limit": config.get("down", 0),
+        "local_service_announce_interval": 5,
+    }
+    if encryption == "forced":
+        settings |= {"out_enc_policy": 0, "in_enc_policy": 0, "allowed_enc_level": 2, "prefer_rc4": True}
+    elif encryption == "disabled":
+        settings |= {"out_enc_policy": 2, "in_enc_policy": 2}
+    return lt.session(settings)
+
+
+def add(ses, config):
+    if "magnet" in config:
+        params = lt.parse_magnet_uri(config["magnet"])
+    elif "torrent" in config:
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(config["torrent"])
+    else:
+        return None
+    params.save_path = config["save"]
+    params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    if config.get("seed_mode"):
+        params.flags |= lt.torrent_flags.seed_mode
+    handle = ses.add_torrent(params)
+    for peer in config.get("peers", []):
+        host, port = peer.rsplit(":", 1)
+        handle.connect_peer((host.strip("[]"), int(port)))
+    return handle
+
+
+def run(config):
+    ses = session(config)
+    handle = add(ses, config)
+    told_complete = False
+    told_at = 0.0
+    while True:
+        ses.wait_for_alert(200)
+        for alert in ses.pop_alerts():
+            name = type(alert).__name__
+            if name == "listen_succeeded_alert":
+                tell("listening", address=alert.address, port=alert.port, socket=str(alert.socket_type))
+            elif name in ("peer_log_alert", "torrent_log_alert"):
+                if config.get("log"):
+                    print(alert.message(), file=sys.stderr, flush=True)
+            elif "error" in name or "failed" in name or "disconnected" in name:
+                tell("problem", what=name, message=alert.message())
+        if handle is None:
+            continue
+        status = handle.status()
+        if status.is_seeding and not told_complete:
+            told_complete = True
+            tell("complete", downloaded=status.total_payload_download)
+        now = time.monotonic()
+        if now - told_at >= 1:
+            told_at = now
+            tell(
+                "progress",
+                state=str(status.state),
+                done=status.total_wanted_done,
+                uploaded=status.total_payload_upload,
+                peers=[
+                    {
+                        "address": f"{peer.ip[0]}:{peer.ip[1]}",
+                        "client": peer.client.decode(errors="replace"),
+                        "encrypted": bool(peer.flags & lt.peer_info.rc4_encrypted),
+                        "downloaded": peer.total_download,
+                        "uploaded": peer.total_upload,
+                    }
+                    for peer in handle.get_peer_info()
+                ],
+            )
+
+
+if __name__ == "__main__":
+    {"make": make, "run": run}[sys.argv[1]](json.loads(sys.argv[2]))

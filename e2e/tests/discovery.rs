@@ -1,0 +1,156 @@
+//! How nodes find each other when nobody names an address: trackers over HTTP and UDP, the DHT, the local network; each
+//! alone, with everything else off. libtorrent is the other side.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use peerage_e2e::namespace::add_lan;
+use peerage_e2e::peers::{Libtorrent, OpenTracker};
+use peerage_e2e::sample::{self, Room};
+use peerage_e2e::{Peerage, alone, peerage};
+use serde_json::{Value, json};
+
+/// All are peers of the tracker on one host: a connection to an own address comes from that address.
+const HOST: &str = "10.77.0.8";
+const OURS: &str = "10.77.0.8:6881";
+const THEIRS: &str = "10.77.0.8:6900";
+
+/// Through a tracker alone, as seed and as leech.
+#[track_caller]
+fn tracker(scheme: &str, flags: &[&str]) {
+    let room = Room::new();
+    sample::odd_folder(&room.path("ours/odd"));
+    let url = format!("{scheme}://{HOST}:6969/announce");
+    let flags = [&["odd", "--tracker", &url, "--torrent", "../x.torrent"][..], flags].concat();
+    let hash = &peerage::objects(&room.path("ours"), &[&["hash"][..], &flags].concat())[0];
+    let listed: Vec<&str> =
+        ["info_hash_v1", "info_hash_v2"].iter().filter_map(|key| hash[*key].as_str()).collect();
+    let tracker = OpenTracker::start(HOST, 6969, &listed);
+    assert_eq!(tracker.url(scheme), url);
+
+    let node = ["--no-dht", "--no-lan", "--listen", OURS];
+    let mut share =
+        Peerage::share(&room.path("ours"), &[&["odd", "--as", "../x.torrent"][..], &node].concat());
+    share.find("an answer of the tracker", |event| event["transfer"]["sources"]["trackers_working"] == 1);
+    let mut leech = Libtorrent::run(
+        &json!({ "listen": THEIRS, "torrent": room.path("x.torrent"), "save": room.path("theirs") }),
+    );
+    leech.complete();
+    sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));
+
+    // Now they have it, and only they.
+    drop(share);
+    let node = ["--no-dht", "--no-lan", "--listen", "10.77.0.8:6882"];
+    let mut get = Peerage::get(&room.path("third"), &[&["../x.torrent"][..], &node].concat());
+    get.complete();
+    sample::assert_same(&room.path("ours/odd"), &room.path("third/odd"));
+}
+
+#[test]
+fn an_http_tracker_is_enough() {
+    alone(|| tracker("http", &[]));
+}
+
+#[test]
+fn a_udp_tracker_is_enough() {
+    alone(|| tracker("udp", &[]));
+}
+
+#[test]
+fn a_v2_torrent_is_announced_by_its_short_hash() {
+    alone(|| tracker("http", &["--v2-only"]));
+}
+
+#[test]
+fn a_private_torrent_goes_through_its_tracker() {
+    alone(|| tracker("http", &["--private", "--v1-only"]));
+}
+
+/// A private torrent is not spread by the DHT or the local network, even where both work.
+#[test]
+fn a_private_torrent_is_not_found_without_its_tracker() {
+    alone(|| {
+        add_lan();
+        let room = Room::new();
+        sample::file(&room.path("ours/film.mkv"), 3, 1_000_000);
+        let _router = Libtorrent::run(&json!({ "listen": "10.78.0.1:6999", "dht": true }));
+        let node = ["--listen", "10.78.0.1:6881", "--dht-bootstrap", "10.78.0.1:6999"];
+        let args = [&["film.mkv", "--torrent", "../x.torrent", "--private"][..], &node].concat();
+        let args = [&args[..], &["--tracker", "http://10.78.0.1:1/announce"]].concat();
+        let mut share = Peerage::share(&room.path("ours"), &args);
+        share.metadata();
+        let mut get = Peerage::get(
+            &room.path("theirs"),
+            &["../x.torrent", "--listen", "10.78.0.1:6882", "--dht-bootstrap", "10.78.0.1:6999"],
+        );
+        // It asked the only one it may ask, in vain.
+        let told = get.find("a failed tracker", |event| event["transfer"]["sources"]["trackers_failed"] == 1);
+        let sources = &told["transfer"]["sources"];
+        assert_eq!((&sources["dht_nodes"], &sources["lan"]), (&Value::Null, &false.into()), "{sources}");
+        let later = get.find("more progress", |event| event["event"] == "progress");
+        assert_eq!(later["transfer"]["peers_known"], 0);
+    });
+}
+
+/// Both announce and look up in a DHT of a libtorrent node that has no part in the transfer.
+#[track_caller]
+fn dht(flags: &[&str]) {
+    const ROUTER: &str = "10.77.0.2:6999";
+    let room = Room::new();
+    sample::odd_folder(&room.path("ours/odd"));
+    let _router = Libtorrent::run(&json!({ "listen": ROUTER, "dht": true }));
+    let node = ["--no-lan", "--listen", "10.77.0.1:6881", "--dht-bootstrap", ROUTER];
+    let args = [&["odd", "--torrent", "../x.torrent"][..], flags, &node].concat();
+    let mut share = Peerage::share(&room.path("ours"), &args);
+    share.metadata();
+    share.find("a node of the DHT", |event| event["transfer"]["sources"]["dht_nodes"].as_u64() > Some(0));
+    let mut leech = Libtorrent::run(&json!({
+        "listen": "10.77.0.3:6900", "torrent": room.path("x.torrent"), "save": room.path("theirs"),
+        "dht": true, "dht_nodes": [ROUTER],
+    }));
+    leech.complete();
+    sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));
+
+    // Now they have it, and only they; the link that names no address starts from the DHT, too.
+    drop(share);
+    let shown = &peerage::objects(&room.path("third"), &["inspect", "../x.torrent"])[0];
+    let node = ["--no-lan", "--listen", "10.77.0.4:6883", "--dht-bootstrap", ROUTER];
+    let mut get =
+        Peerage::get(&room.path("third"), &[&[shown["magnet"].as_str().unwrap()][..], &node].concat());
+    get.complete();
+    sample::assert_same(&room.path("ours/odd"), &room.path("third/odd"));
+}
+
+#[test]
+fn the_dht_is_enough() {
+    alone(|| dht(&[]));
+}
+
+#[test]
+fn the_dht_is_enough_for_a_v2_torrent() {
+    alone(|| dht(&["--v2-only"]));
+}
+
+#[test]
+fn the_local_network_is_enough() {
+    alone(|| {
+        add_lan();
+        let room = Room::new();
+        sample::odd_folder(&room.path("ours/odd"));
+        let node = ["--no-dht", "--listen", "10.78.0.1:6881"];
+        let mut share =
+            Peerage::share(&room.path("ours"), &[&["odd", "--torrent", "../x.torrent"][..], &node].concat());
+        share.metadata();
+        let mut leech = Libtorrent::run(&json!({
+            "listen": "10.78.0.1:6900", "torrent": room.path("x.torrent"), "save": room.path("theirs"), "lsd": true,
+        }));
+        leech.complete();
+        sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));
+
+        // Now they have it, and only they.
+        drop(share);
+        let node = ["--no-dht", "--listen", "10.78.0.1:6882"];
+        let mut get = Peerage::get(&room.path("third"), &[&["../x.torrent"][..], &node].concat());
+        get.complete();
+        sample::assert_same(&room.path("ours/odd"), &room.path("third/odd"));
+    });
+}
