@@ -237,14 +237,19 @@ fn a_folder_that_vanished_between_two_runs_is_filled_anew() {
     });
 }
 
+/// Does something to a file.
+type Change = fn(&Path);
+
 /// The changes that a user may make to a file that is shared, by name.
-const CHANGES: [(&str, fn(&Path)); 5] = [
+const CHANGES: [(&str, Change); 5] = [
     ("edited", |film| {
         let mut file = OpenOptions::new().write(true).open(film).unwrap();
         file.seek(SeekFrom::Start(3 * MEBIBYTE as u64)).unwrap();
         file.write_all(b"another scene").unwrap();
     }),
-    ("truncated", |film| OpenOptions::new().write(true).open(film).unwrap().set_len(MEBIBYTE as u64).unwrap()),
+    ("truncated", |film| {
+        OpenOptions::new().write(true).open(film).unwrap().set_len(MEBIBYTE as u64).unwrap()
+    }),
     ("replaced", |film| {
         let other = film.with_extension("new");
         sample::file(&other, 99, 20 * MEBIBYTE);
@@ -270,7 +275,10 @@ fn a_shared_file_that_changed_is_told_and_never_served() {
             progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
             change(&film);
             let told = words(&problem(&mut share, "changed"));
-            assert!(told.contains("film.mkv") && told.contains("changed") && told.contains("verify"), "{told}");
+            assert!(
+                told.contains("film.mkv") && told.contains("changed") && told.contains("verify"),
+                "{told}"
+            );
             // The getter waits and says so: it neither ends nor takes other bytes for true.
             let waits = progress(&mut get, "a getter that waits", |transfer| transfer["download_rate"] == 0);
             assert_eq!(waits["state"], "downloading", "{waits}");

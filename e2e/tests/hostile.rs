@@ -56,7 +56,10 @@ impl Shared {
     #[track_caller]
     fn assert_still_serves(&self) {
         let ben = self.folder.path().join("ben");
-        let mut get = Peerage::get(&ben, &[&[&self.link[..], "--listen", "127.0.0.1:0", "--peer", ADA], &ALONE[..]].concat());
+        let mut get = Peerage::get(
+            &ben,
+            &[&[&self.link[..], "--listen", "127.0.0.1:0", "--peer", ADA], &ALONE[..]].concat(),
+        );
         get.complete();
         assert!(get.end().success());
         assert_same(&self.film, &ben.join("film.mkv"));
@@ -162,7 +165,8 @@ fn blocks_that_nobody_asked_for_are_not_kept() {
         let shared = Shared::new(8 * MEBIBYTE, &["--limit-up", "1M"]);
         // The getter listens; the liar calls it and throws blocks at it.
         let ben = shared.folder.path().join("ben");
-        let mut get = Peerage::get(&ben, &[&[&shared.link[..], "--listen", "127.0.0.1:7002"], &ALONE[..]].concat());
+        let mut get =
+            Peerage::get(&ben, &[&[&shared.link[..], "--listen", "127.0.0.1:7002"], &ALONE[..]].concat());
         get.metadata();
         let mut liar = RawPeer::greet("127.0.0.1:7002", &shared.info_hash).unwrap();
         liar.send(id::BITFIELD, &vec![0; shared.pieces.div_ceil(8)]).unwrap();
@@ -184,17 +188,14 @@ fn three_hundred_connections_at_once_do_not_stop_an_honest_one() {
     alone(|| {
         let shared = Shared::new(2 * MEBIBYTE, &["--listen", "10.77.0.1:7001"]);
         // All from one host, 10.77.0.1; the honest one comes from 127.0.0.1.
-        let crowd: Vec<RawPeer> = (0..300)
-            .filter_map(|_| RawPeer::greet("10.77.0.1:7001", &shared.info_hash).ok())
-            .collect();
+        let crowd: Vec<RawPeer> =
+            (0..300).filter_map(|_| RawPeer::greet("10.77.0.1:7001", &shared.info_hash).ok()).collect();
         let open = descriptors(shared.share.process.id());
         println!("{} of 300 got in, {open} descriptors", crowd.len());
         assert!(open < 600, "{open}");
         shared.assert_still_serves();
         drop(crowd);
-        until("their places are free", || {
-            (descriptors(shared.share.process.id()) < 60).then_some(())
-        });
+        until("their places are free", || (descriptors(shared.share.process.id()) < 60).then_some(()));
     });
 }
 

@@ -81,7 +81,9 @@ fn assert_kept(rate: f64, limit: usize) {
 
 /// Waits until the beginning, which is faster because buffers fill, is over.
 fn settle(get: &mut Peerage, limit: usize) {
-    progress(get, "two seconds' worth", |transfer| transfer["downloaded"].as_u64().unwrap() > 2 * limit as u64);
+    progress(get, "two seconds' worth", |transfer| {
+        transfer["downloaded"].as_u64().unwrap() > 2 * limit as u64
+    });
 }
 
 #[test]
@@ -178,7 +180,10 @@ fn a_daemon_ends_within_two_seconds_and_comes_back_with_its_transfers() {
         // Nothing was hashed again on the way.
         let mut diary = Diary::default();
         diary.update(&up.process);
-        let hashing = diary.events.iter().find(|(_, event)| event["state"] == "hashing" || event["state"] == "checking");
+        let hashing = diary
+            .events
+            .iter()
+            .find(|(_, event)| event["state"] == "hashing" || event["state"] == "checking");
         assert!(hashing.is_none(), "{hashing:?}");
     });
 }
@@ -247,7 +252,8 @@ fn what_comes_on_stdin_is_shared() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(3 * MEBIBYTE);
-        let args = [&["share", "-", "--name", "piped.mkv", "--json", "--listen", "127.0.0.1:7001"], &ALONE[..]];
+        let args =
+            [&["share", "-", "--name", "piped.mkv", "--json", "--listen", "127.0.0.1:7001"], &ALONE[..]];
         let out = pair.path("share.log");
         let mut command = command(&pair.path("ada"), args.concat());
         let mut share =
@@ -255,7 +261,8 @@ fn what_comes_on_stdin_is_shared() {
         let link = until("the link", || {
             let text = fs::read_to_string(&out).unwrap();
             let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut links = events.filter_map(|event| event["transfer"]["magnet"].as_str().map(str::to_owned));
+            let mut links =
+                events.filter_map(|event| event["transfer"]["magnet"].as_str().map(str::to_owned));
             links.next()
         });
         let mut get = pair.get(&link, &[]);
@@ -291,7 +298,11 @@ fn a_transfer_of_the_daemon_is_paused_resumed_verified_and_removed() {
 
         let told = pair.ask(&["verify", &id]).pop().unwrap();
         assert_eq!(told["event"], "verified", "{told}");
-        assert_eq!((&told["verified"], &told["wanted"]), (&told["wanted"], &Value::from(12 * MEBIBYTE)), "{told}");
+        assert_eq!(
+            (&told["verified"], &told["wanted"]),
+            (&told["wanted"], &Value::from(12 * MEBIBYTE)),
+            "{told}"
+        );
         assert_eq!(pair.ask(&["remove", &id, "--files"])[0]["event"], "removed");
         assert!(!pair.arrived().exists());
         assert!(pair.ask(&["ls"]).is_empty());
@@ -314,9 +325,7 @@ fn verify_finds_a_broken_byte_and_the_piece_is_fetched_again() {
         bytes[MEBIBYTE] ^= 1;
         fs::write(pair.arrived(), bytes).unwrap();
         pair.ask(&["verify", "1"]);
-        until("the true byte", || {
-            (sample::digest(&film) == sample::digest(&pair.arrived())).then_some(())
-        });
+        until("the true byte", || (sample::digest(&film) == sample::digest(&pair.arrived())).then_some(()));
     });
 }
 

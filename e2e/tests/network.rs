@@ -42,7 +42,14 @@ impl Wire {
     fn add_bad_wire(&self, rtt: Duration, loss: f64) -> Process {
         let delay = (rtt / 2).as_secs_f64().to_string();
         let mut command = Command::new("/usr/bin/python3");
-        command.args(["-c", include_str!("../src/faults/relay.py"), "bad0", "bad1", &delay, &loss.to_string()]);
+        command.args([
+            "-c",
+            include_str!("../src/faults/relay.py"),
+            "bad0",
+            "bad1",
+            &delay,
+            &loss.to_string(),
+        ]);
         let mut relay = Process::start("the bad wire", &mut command);
         relay.wait_for("its devices", |line| (line == "ready").then_some(()));
         run("ip", &["link", "set", "bad1", "netns", "ben"]);
@@ -77,7 +84,11 @@ impl Wire {
         std::fs::create_dir_all(&home).unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", "ben"]).arg(binary()).args(["get", "--json", link]).args(flags);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &home).current_dir(&home);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", &home)
+            .current_dir(&home);
         Peerage { process: Process::start("peerage get", &mut command) }
     }
 
@@ -134,8 +145,10 @@ fn the_link_of_a_share_names_an_address_that_the_other_machine_reaches() {
 fn a_link_that_was_down_for_some_seconds_costs_no_more_than_that() {
     alone(|| {
         let wire = Wire::new();
-        let (_share, link) = wire.share(16 * MEBIBYTE, &[&ALONE[..], &["--listen", "10.79.0.1:7001"]].concat());
-        let mut get = wire.get(&link, &[&ALONE[..], &["--listen", "10.79.0.2:7002", "--limit-down", "3M"]].concat());
+        let (_share, link) =
+            wire.share(16 * MEBIBYTE, &[&ALONE[..], &["--listen", "10.79.0.1:7001"]].concat());
+        let mut get =
+            wire.get(&link, &[&ALONE[..], &["--listen", "10.79.0.2:7002", "--limit-down", "3M"]].concat());
         progress(&mut get, "a part", |transfer| transfer["verified"].as_u64().unwrap() > 0);
         wire.set_link("down");
         progress(&mut get, "standstill", |transfer| transfer["download_rate"] == 0);

@@ -37,12 +37,7 @@ fn folder(files: &[Vec<u8>]) -> Vec<u8> {
 
 /// A v2 torrent with this tree.
 fn v2(tree: Vec<u8>) -> Vec<u8> {
-    torrent(&[
-        ("length", Vec::new()),
-        ("pieces", Vec::new()),
-        ("meta version", int(2)),
-        ("file tree", tree),
-    ])
+    torrent(&[("length", Vec::new()), ("pieces", Vec::new()), ("meta version", int(2)), ("file tree", tree)])
 }
 
 /// A v2 file: length and root.
@@ -79,7 +74,11 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
         ("zero byte", folder(&[file(40, &[b"a\0b"])]), &["info.files[0].path[0]"]),
         ("empty path", folder(&[file(40, &[])]), &["info.files[0].path", "names nothing"]),
         ("same path", folder(&[file(20, &[b"a"]), file(20, &[b"a"])]), &["info.files[1]", "same path"]),
-        ("through a file", folder(&[file(20, &[b"a"]), file(20, &[b"a", b"b"])]), &["info.files[1]", "not a folder"]),
+        (
+            "through a file",
+            folder(&[file(20, &[b"a"]), file(20, &[b"a", b"b"])]),
+            &["info.files[1]", "not a folder"],
+        ),
         ("name climbs", torrent(&[("name", text("../x"))]), &["info.name"]),
         ("name is dots", torrent(&[("name", text(".."))]), &["info.name"]),
         ("v2 of another version", torrent(&[("meta version", int(3))]), &["meta version", "3"]),
@@ -136,7 +135,10 @@ fn a_malformed_torrent_is_not_fetched_and_nothing_is_written() {
             let strange: Vec<_> =
                 written.iter().filter(|path| *path != "bad.torrent" && !path.starts_with(".local")).collect();
             // An empty folder may have been made, but nothing in it and nothing beside it.
-            assert!(strange.iter().all(|path| "deep/er/out".starts_with(path.as_str())), "{name}: {strange:?}");
+            assert!(
+                strange.iter().all(|path| "deep/er/out".starts_with(path.as_str())),
+                "{name}: {strange:?}"
+            );
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });

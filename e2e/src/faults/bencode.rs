@@ -23,6 +23,7 @@ pub fn list(values: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
 
 /// A dictionary, in the order given; values are bencoded already.
 pub fn dict(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let inner: Vec<u8> = entries.iter().flat_map(|(key, value)| [text(key), value.clone()].concat()).collect();
+    let inner: Vec<u8> =
+        entries.iter().flat_map(|(key, value)| [text(key), value.clone()].concat()).collect();
     [b"d", &inner[..], b"e"].concat()
 }

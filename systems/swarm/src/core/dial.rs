@@ -193,7 +193,8 @@ impl Book {
 
     /// Something is wanted again: those who left because nothing was may be dialled at once.
     pub(super) fn reconsider(&mut self) {
-        let useless = |(_, known): &(&SocketAddr, &Known)| known.useless && matches!(known.state, State::Waiting(_));
+        let useless =
+            |(_, known): &(&SocketAddr, &Known)| known.useless && matches!(known.state, State::Waiting(_));
         let again: Vec<SocketAddr> = self.known.iter().filter(useless).map(|(address, _)| *address).collect();
         for address in again {
             self.set(address, State::Ready);

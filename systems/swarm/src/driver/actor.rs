@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, StorageError, Store, Truth, recheck};
+use peerage_content::{
+    Intake, IntakeEvent, Layout, PieceIndex, PieceSet, StorageError, Store, Truth, recheck,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
