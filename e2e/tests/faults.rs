@@ -237,8 +237,11 @@ fn a_folder_that_vanished_between_two_runs_is_filled_anew() {
     });
 }
 
+/// Does something to a file.
+type Change = fn(&Path);
+
 /// The changes that a user may make to a file that is shared, by name.
-const CHANGES: [(&str, fn(&Path)); 5] = [
+const CHANGES: [(&str, Change); 5] = [
     ("edited", |film| {
         let mut file = OpenOptions::new().write(true).open(film).unwrap();
         file.seek(SeekFrom::Start(3 * MEBIBYTE as u64)).unwrap();

@@ -142,11 +142,18 @@ impl Choker {
             let waits_since = if candidate.choked { candidate.unchoked_at } else { None };
             (candidate.choked, std::cmp::Reverse(takes), waits_since, draw(candidate, now, rng))
         });
+        // A slot that is not used goes on soon, also one of the faster half: else idle peers could hold all of them for ever.
+        let is_idle = |candidate: &Candidate| {
+            candidate.takes == 0
+                && candidate.unchoked_at.is_some_and(|at| now.saturating_duration_since(at) >= ROUND)
+        };
         let served = candidates.iter().filter(|candidate| !candidate.choked).count().min(slots);
         let waiting = candidates.len() - candidates.iter().filter(|candidate| !candidate.choked).count();
-        let fastest = served.div_ceil(2);
+        let busy = candidates.iter().filter(|candidate| !candidate.choked && !is_idle(candidate)).count();
+        let fastest = served.min(busy).div_ceil(2);
         let turn_is_over = |candidate: &Candidate| {
-            candidate.unchoked_at.is_none_or(|at| now.saturating_duration_since(at) >= TURN)
+            is_idle(candidate)
+                || candidate.unchoked_at.is_none_or(|at| now.saturating_duration_since(at) >= TURN)
         };
         // Of the slower half, those whose turn is over make room for as many as wait.
         let mut room = waiting.saturating_sub(slots - served);
@@ -217,6 +224,22 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+
+    #[test]
+    fn idle_peers_lose_all_slots_to_those_that_wait() {
+        let (joined, mut rng) = (Instant::now(), Xoshiro256PlusPlus::seed_from_u64(1));
+        let now = joined + ROUND;
+        let mut choker = Choker::new(joined);
+        let idle = (0..5).map(|peer| Candidate {
+            choked: false,
+            unchoked_at: Some(joined),
+            ..candidate(peer, 0, joined)
+        });
+        let waiting = (5..10).map(|peer| candidate(peer, 0, joined));
+        let mut served = choker.round_robin(now, idle.chain(waiting).collect(), 4, &mut rng);
+        served.sort();
+        assert_eq!(served, (5..10).map(PeerKey).collect::<Vec<_>>());
+    }
 
     fn candidate(peer: u64, gives: u64, now: Instant) -> Candidate {
         Candidate {

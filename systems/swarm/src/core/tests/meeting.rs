@@ -110,6 +110,21 @@ fn an_idle_peer_makes_room_for_a_newcomer_and_a_busy_one_does_not() {
 }
 
 #[test]
+fn a_host_that_took_all_places_gives_one_to_another_host() {
+    let mut rig = Rig::new(Config { connections_max: 3, ..Config::default() }, 4, 4);
+    let from = |port: u16, host: u8| PeerCaps { address: ([10, 9, 9, host], port).into(), ..caps(1) };
+    let crowd: Vec<_> = (1..=3).map(|port| rig.join_silently(from(port, 1))).collect();
+    let one_more = rig.join_silently(from(4, 1));
+    assert!(!rig.peers.contains_key(&one_more), "its own kind makes no room");
+    let other = rig.join_silently(from(1, 2));
+    assert!(rig.peers.contains_key(&other));
+    assert_eq!(crowd.iter().filter(|peer| rig.peers.contains_key(peer)).count(), 2);
+    let third = rig.join_silently(from(1, 3));
+    assert!(rig.peers.contains_key(&third));
+    rig.check();
+}
+
+#[test]
 fn inputs_about_a_peer_that_left_are_ignored() {
     let mut rig = Rig::new(Config::default(), 4, 4);
     let peer = rig.join(caps(1), 0..4);
