@@ -90,7 +90,13 @@ fn main() {
     println!("one seed, 2 GiB in pieces of 1 MiB: {:.0} ns a block", blocks(1, 2_048, 64));
     println!("four seeds, 2 GiB in pieces of 1 MiB: {:.0} ns a block", blocks(4, 2_048, 64));
     println!("fifty seeds, 2 GiB in pieces of 256 KiB: {:.0} ns a block", blocks(50, 8_192, 16));
-    println!("200 peers x 10,000 pieces while fetching: {:.0} ns a Have", haves(200, 10_000, PieceSet::empty(10_000)));
-    println!("200 peers x 10,000 pieces while seeding: {:.0} ns a Have", haves(200, 10_000, PieceSet::full(10_000)));
+    println!(
+        "200 peers x 10,000 pieces while fetching: {:.0} ns a Have",
+        haves(200, 10_000, PieceSet::empty(10_000))
+    );
+    println!(
+        "200 peers x 10,000 pieces while seeding: {:.0} ns a Have",
+        haves(200, 10_000, PieceSet::full(10_000))
+    );
     println!("an idle Swarm: {} bytes", std::mem::size_of::<Swarm>());
 }

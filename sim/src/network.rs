@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerage_content::{BLOCK_LENGTH, Block, Layout, PieceIndex, PieceSet};
-use peerage_swarm::core::{Availability, Found, Input, Output, PeerCaps, PeerKey, PeerStats, Received, Shown, Swarm};
+use peerage_swarm::core::{
+    Availability, Found, Input, Output, PeerCaps, PeerKey, PeerStats, Received, Shown, Swarm,
+};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -16,6 +18,8 @@ use super::transfer::{End, Message, Transfer};
 
 /// Addresses that the tracker gives.
 const TRACKER_ADDRESSES: usize = 50;
+/// Time that the tracker takes to answer.
+const TRACKER_TAKES: Duration = Duration::from_secs(1);
 /// Time between two announces.
 const ANNOUNCE: Duration = Duration::from_secs(300);
 /// The same for a node with few peers.
@@ -33,15 +37,35 @@ enum Event {
     Leave(NodeId),
     Announce(NodeId),
     Wake(NodeId),
-    Dial { from: NodeId, to: SocketAddr },
+    Dial {
+        from: NodeId,
+        to: SocketAddr,
+    },
     /// A message reaches an end of a connection.
-    Arrive { transfer: usize, end: End, message: Box<Message> },
+    Arrive {
+        transfer: usize,
+        end: End,
+        message: Box<Message>,
+    },
     /// A piece is announced to all peers of a node. One event for all: they are most of the messages.
-    Tell { node: NodeId, piece: PieceIndex },
+    Tell {
+        node: NodeId,
+        piece: PieceIndex,
+    },
     /// The uplink has sent the block it was busy with, or may try again.
-    Sent { node: NodeId, transfer: usize, end: End, bytes: u32 },
+    Sent {
+        node: NodeId,
+        transfer: usize,
+        end: End,
+        bytes: u32,
+    },
     Retry(NodeId),
-    Data { transfer: usize, end: End, block: Block, bad: bool },
+    Data {
+        transfer: usize,
+        end: End,
+        block: Block,
+        bad: bool,
+    },
     Play(NodeId),
 }
 
@@ -180,7 +204,10 @@ impl Network {
             Event::Sent { node, transfer, end, bytes } => {
                 self.nodes[node].uplink.busy = false;
                 if self.transfers[transfer].open[end] {
-                    self.tell_engine(node, Input::Sent { peer: PeerKey(transfer as u64), bytes: bytes.into() });
+                    self.tell_engine(
+                        node,
+                        Input::Sent { peer: PeerKey(transfer as u64), bytes: bytes.into() },
+                    );
                 }
                 self.send_next(node);
             }
@@ -205,7 +232,9 @@ impl Network {
             Event::Tell { node, piece } => (7, node as u64, piece.into()),
             Event::Sent { node, transfer, .. } => (8, node as u64, transfer as u64),
             Event::Retry(node) => (9, node as u64, 0),
-            Event::Data { transfer, block, .. } => (10, transfer as u64, u64::from(block.piece) << 32 | u64::from(block.begin)),
+            Event::Data { transfer, block, .. } => {
+                (10, transfer as u64, u64::from(block.piece) << 32 | u64::from(block.begin))
+            }
             Event::Play(node) => (11, node as u64, 0),
         };
         for word in [self.queue.now().as_nanos() as u64, kind, a, b] {
@@ -219,16 +248,18 @@ impl Network {
         let seed = self.rng.next_u64();
         let node = &mut self.nodes[id];
         let have = if node.spec.seed { PieceSet::full(pieces) } else { PieceSet::empty(pieces) };
-        node.swarm = Some(Box::new(Swarm::new(node.spec.config.clone(), self.layout.clone(), have, seed, now)));
+        node.swarm =
+            Some(Box::new(Swarm::new(node.spec.config.clone(), self.layout.clone(), have, seed, now)));
         if let Some(reader) = node.spec.reader {
             let first = self.queue.now() + reader.patience;
             self.queue.plan(first, Event::Play(id));
             self.set_deadlines(id, first);
         }
-        self.announce(id);
         self.registered.push(id);
+        self.queue.plan(self.queue.now() + TRACKER_TAKES, Event::Announce(id));
     }
 
+    /// The tracker's answer arrives.
     fn announce(&mut self, id: NodeId) {
         let Some(swarm) = &self.nodes[id].swarm else { return };
         let connected = swarm.stats(self.instant()).peers_connected;
@@ -468,7 +499,8 @@ impl Network {
             let end = self.end_of(at, id);
             let transfer = &mut self.transfers[at];
             if transfer.paced[end] > now {
-                soonest = Some(soonest.map_or(transfer.paced[end], |soonest| soonest.min(transfer.paced[end])));
+                soonest =
+                    Some(soonest.map_or(transfer.paced[end], |soonest| soonest.min(transfer.paced[end])));
                 self.nodes[id].uplink.turns.push_back(at);
                 continue;
             }

@@ -289,7 +289,15 @@ mod tests {
     #[test]
     fn what_must_not_be_dialled_never_enters() {
         let mut book = Book::default();
-        let bad = ["0.0.0.0:1", "0.1.2.3:5", "255.255.255.255:9", "239.1.1.1:6881", "10.0.0.1:0", "[::]:1", "[ff02::1]:2"];
+        let bad = [
+            "0.0.0.0:1",
+            "0.1.2.3:5",
+            "255.255.255.255:9",
+            "239.1.1.1:6881",
+            "10.0.0.1:0",
+            "[::]:1",
+            "[ff02::1]:2",
+        ];
         learn(&mut book, bad.map(|text| text.parse().unwrap()), 10);
         assert_eq!(book.len(), 0);
         let own = address(7);
@@ -324,11 +332,10 @@ mod tests {
         book.left(address(1), now, Parting::Plain);
         learn(&mut book, [address(2)], 10);
         let later = now + RECONNECT;
-        assert_eq!([book.next(later), book.next(later), book.next(later)], [
-            Some(address(2)),
-            Some(address(1)),
-            None
-        ]);
+        assert_eq!(
+            [book.next(later), book.next(later), book.next(later)],
+            [Some(address(2)), Some(address(1)), None]
+        );
     }
 
     #[test]
@@ -379,8 +386,9 @@ mod tests {
         for n in 0..50 {
             book.learn(address(n * 70_000), Found::DHT, Some(own), 100, &mut rng());
         }
-        let order: Vec<u32> =
-            std::iter::from_fn(|| book.next(Instant::now())).map(|peer| canonical_priority(own, peer)).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| book.next(Instant::now()))
+            .map(|peer| canonical_priority(own, peer))
+            .collect();
         assert_eq!(order.len(), 50);
         assert!(order.is_sorted_by(|a, b| a >= b));
     }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use peerage_content::{Block, PieceIndex};
 
 use super::blame::Judgement;
+use super::endgame::{self, Scope};
 use super::partial::{BlockState, Released, block_index};
 use super::peer::Asked;
 use super::picker::{Choice, may_share};
 use super::snub::Verdict;
-use super::endgame::{self, Scope};
 use super::{Dismissal, Output, PeerKey, Received, Swarm};
 
 /// Blocks nobody asked for after which a peer is sent away.
@@ -54,7 +54,8 @@ impl Swarm {
         }
         peer.pipeline.on_block(now, &peer.download, &self.config);
         self.rate_down.add(now, u64::from(block.length));
-        let received = if self.accept(key, asked, block.length) { Received::Wanted } else { Received::Duplicate };
+        let received =
+            if self.accept(key, asked, block.length) { Received::Wanted } else { Received::Duplicate };
         self.refill(now, key);
         received
     }
@@ -116,6 +117,7 @@ impl Swarm {
                 layout: &self.layout,
                 config: &self.config,
                 blame: &self.blame,
+                servers: self.peers.values().filter(|peer| !peer.choking_us).count(),
                 rng: &mut self.rng,
             };
             let room = (depth - waiting).saturating_sub(asked.len());

@@ -106,7 +106,8 @@ pub struct Swarm {
 impl Swarm {
     /// A transfer over `layout` of which `have` is verified already. `seed` feeds every random choice.
     pub fn new(config: Config, layout: Arc<Layout>, have: PieceSet, seed: u64, now: Instant) -> Self {
-        let have = if have.len() == layout.piece_count() { have } else { PieceSet::empty(layout.piece_count()) };
+        let have =
+            if have.len() == layout.piece_count() { have } else { PieceSet::empty(layout.piece_count()) };
         let mut swarm = Self {
             picker: Picker::new(&layout, have),
             config,

@@ -209,7 +209,8 @@ impl Partials {
     pub(super) fn ask_next(&mut self, piece: PieceIndex, peer: PeerKey) -> Option<u32> {
         let partial = self.get(piece)?;
         let first = partial.cursor;
-        let free = partial.blocks.get(first as usize..)?.iter().position(|state| *state == BlockState::Free)?;
+        let free =
+            partial.blocks.get(first as usize..)?.iter().position(|state| *state == BlockState::Free)?;
         let index = first + free as u32;
         self.change(piece, |partial| {
             partial.blocks[index as usize] = BlockState::Asked(peer);

@@ -119,7 +119,8 @@ impl Peer {
 
     /// Whether requests may go out at all.
     pub(super) fn is_open(&self, now: Instant) -> bool {
-        (!self.choking_us || !self.allowed_fast.is_empty()) && self.refused_until.is_none_or(|until| until <= now)
+        (!self.choking_us || !self.allowed_fast.is_empty())
+            && self.refused_until.is_none_or(|until| until <= now)
     }
 
     pub(super) fn allow_fast(&mut self, piece: PieceIndex) {

@@ -30,9 +30,10 @@ fn masked<const N: usize>(one: &[u8; N], other: &[u8; N], base: usize) -> u32 {
 /// The checksum of both, the smaller first.
 fn of(one: &[u8], other: &[u8]) -> u32 {
     let (first, second) = if one <= other { (one, other) } else { (other, one) };
-    !first.iter().chain(second).fold(!0, |crc: u32, &octet| {
-        (crc >> 8) ^ CRC32C[usize::from((crc as u8) ^ octet)]
-    })
+    !first
+        .iter()
+        .chain(second)
+        .fold(!0, |crc: u32, &octet| (crc >> 8) ^ CRC32C[usize::from((crc as u8) ^ octet)])
 }
 
 /// CRC-32C (Castagnoli), reflected.

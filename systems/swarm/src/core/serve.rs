@@ -38,8 +38,10 @@ impl Swarm {
         let slots = self.slots(now);
         if served().count() > slots + choke::optimistic_slots(slots) {
             // Of those that gave nothing, the one that was unchoked last has the least to lose.
-            let least = served().min_by_key(|peer| (gives(peer), peer.key == key, std::cmp::Reverse(peer.unchoked_at)));
-            let least = least.filter(|least| self.peers.get(&key).is_some_and(|back| gives(least) < gives(back)));
+            let least = served()
+                .min_by_key(|peer| (gives(peer), peer.key == key, std::cmp::Reverse(peer.unchoked_at)));
+            let least =
+                least.filter(|least| self.peers.get(&key).is_some_and(|back| gives(least) < gives(back)));
             self.set_choked(now, least.map_or(key, |peer| peer.key), true);
         }
     }
@@ -109,6 +111,7 @@ impl Swarm {
                 choked: peer.choked,
                 snubs: peer.snub.is_snubbed(),
                 gives: peer.download.per_second(now),
+                gave: peer.download.total() > 0,
                 takes: peer.upload.per_second(now),
                 joined: peer.joined,
                 unchoked_at: peer.unchoked_at,
@@ -139,7 +142,11 @@ impl Swarm {
         let keys: Vec<PeerKey> = super_seed.peers().collect();
         for key in keys {
             let Some(peer) = self.peers.get(&key) else { continue };
-            let unseen = self.picker.have.iter().filter(|&piece| !peer.has(piece) && !super_seed.was_shown(key, piece));
+            let unseen = self
+                .picker
+                .have
+                .iter()
+                .filter(|&piece| !peer.has(piece) && !super_seed.was_shown(key, piece));
             self.outputs.extend(unseen.map(|piece| Output::Announce { peer: Some(key), piece }));
         }
     }

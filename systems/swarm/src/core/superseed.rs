@@ -49,7 +49,9 @@ impl SuperSeed {
         let piece = (start..count)
             .chain(0..start)
             .filter(|&piece| lacks(piece) && !shown.iter().any(|shown| shown.piece == piece))
-            .min_by_key(|&piece| (copies.partial(piece).max(self.times_shown[piece as usize]), copies.partial(piece)))?;
+            .min_by_key(|&piece| {
+                (copies.partial(piece).max(self.times_shown[piece as usize]), copies.partial(piece))
+            })?;
         self.times_shown[piece as usize] += 1;
         shown.push(Shown { piece, taken: false, proven: false });
         self.unproven.entry(piece).or_default().push(peer);
@@ -58,7 +60,8 @@ impl SuperSeed {
 
     /// A peer has a piece. Returns the peers that are proven by it to have passed the piece on.
     pub(super) fn on_have(&mut self, peer: PeerKey, piece: PieceIndex) -> Vec<PeerKey> {
-        if let Some(shown) = self.shown.get_mut(&peer).and_then(|all| all.iter_mut().find(|shown| shown.piece == piece))
+        if let Some(shown) =
+            self.shown.get_mut(&peer).and_then(|all| all.iter_mut().find(|shown| shown.piece == piece))
         {
             shown.taken = true;
         }

@@ -282,11 +282,8 @@ fn padding_is_never_requested_and_not_counted() {
     let file = EntryKind::File { executable: false };
     let piece_length = 4 * BLOCK_LENGTH;
     let pad = u64::from(piece_length) - 20_000;
-    let entries = vec![
-        entry("a", 20_000, file.clone()),
-        entry("pad", pad, EntryKind::Pad),
-        entry("b", 100_000, file),
-    ];
+    let entries =
+        vec![entry("a", 20_000, file.clone()), entry("pad", pad, EntryKind::Pad), entry("b", 100_000, file)];
     let layout = Layout::new(entries, piece_length, Alignment::Stream).unwrap();
     let mut rig = Rig::over(Config::default(), layout, PieceSet::empty(3), 1);
     assert_eq!(rig.swarm.stats(rig.now).left, 120_000);
@@ -377,7 +374,10 @@ fn the_lone_sender_of_a_corrupt_piece_is_banned() {
     assert!(rig.outputs.contains(&Output::Ban { address: caps(1).address }));
     assert!(rig.outputs.contains(&Output::Dismiss { peer, why: Dismissal::BadData }));
     let back = rig.join_silently(caps(1));
-    assert!(rig.outputs.contains(&Output::Dismiss { peer: back, why: Dismissal::BadData }), "its host stays banned");
+    assert!(
+        rig.outputs.contains(&Output::Dismiss { peer: back, why: Dismissal::BadData }),
+        "its host stays banned"
+    );
     rig.check();
 }
 
@@ -456,5 +456,7 @@ fn a_web_seed_is_asked_without_an_unchoke() {
     let peer = rig.join_silently(PeerCaps { serves_only: true, ..caps(1) });
     rig.has(peer, (0..4).collect());
     assert_eq!(rig.run(100), 16);
-    assert!(!rig.outputs.iter().any(|output| matches!(output, Output::Introduce { .. } | Output::Choke { .. })));
+    assert!(
+        !rig.outputs.iter().any(|output| matches!(output, Output::Introduce { .. } | Output::Choke { .. }))
+    );
 }

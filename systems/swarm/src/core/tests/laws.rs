@@ -176,7 +176,8 @@ fn apply(rig: &mut Rig, step: Step) {
         }
         Step::Known(from, to, known) => rig.input(Input::Knowable { pieces: from..to, known }),
         Step::Prioritise(from, to, priority) => {
-            let priority = [Priority::Skip, Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
+            let priority =
+                [Priority::Skip, Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
             rig.input(Input::Prioritise { pieces: from..to, priority });
         }
         Step::Deadline(piece, seconds) => {
@@ -188,7 +189,10 @@ fn apply(rig: &mut Rig, step: Step) {
             rig.input(Input::Configure(Config { sequential, ..Config::default() }));
         }
         Step::Addresses(host) => {
-            rig.input(Input::Known { addresses: &[address(host), address(host + 1)], found: Found::EXCHANGE });
+            rig.input(Input::Known {
+                addresses: &[address(host), address(host + 1)],
+                found: Found::EXCHANGE,
+            });
         }
         Step::DialFails(host) => rig.input(Input::DialFailed { address: address(host) }),
         Step::Pass(milliseconds) => rig.pass(Duration::from_millis(milliseconds)),

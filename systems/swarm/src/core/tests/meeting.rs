@@ -46,7 +46,12 @@ fn the_same_peer_twice_is_a_duplicate() {
     };
     let third = rig.join_silently(incoming);
     assert!(rig.outputs.contains(&Output::Dismiss { peer: third, why: Dismissal::Duplicate }));
-    let neighbour = PeerCaps { listen_address: None, address: "10.0.0.1:50001".parse().unwrap(), outgoing: false, ..caps(1) };
+    let neighbour = PeerCaps {
+        listen_address: None,
+        address: "10.0.0.1:50001".parse().unwrap(),
+        outgoing: false,
+        ..caps(1)
+    };
     let fourth = rig.join_silently(neighbour);
     assert!(rig.peers.contains_key(&fourth), "another one behind the same address");
 }
@@ -90,7 +95,10 @@ fn an_idle_peer_makes_room_for_a_newcomer_and_a_busy_one_does_not() {
     let busy = rig.join(caps(1), 0..90);
     let idle = rig.join_silently(caps(2));
     let early = rig.join_silently(caps(3));
-    assert!(rig.outputs.contains(&Output::Dismiss { peer: early, why: Dismissal::TooMany }), "nobody has settled yet");
+    assert!(
+        rig.outputs.contains(&Output::Dismiss { peer: early, why: Dismissal::TooMany }),
+        "nobody has settled yet"
+    );
     for _ in 0..70 {
         rig.pass(Duration::from_secs(1));
         rig.answer(busy);

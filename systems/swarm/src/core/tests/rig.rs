@@ -176,8 +176,11 @@ impl Rig {
         self.gathered
             .iter()
             .filter(|(piece, begins)| {
-                let blocks = (0..self.layout.block_count(**piece)).map(|index| self.layout.block(**piece, index));
-                blocks.filter(|block| !self.layout.is_padding(*block)).all(|block| begins.contains(&block.begin))
+                let blocks =
+                    (0..self.layout.block_count(**piece)).map(|index| self.layout.block(**piece, index));
+                blocks
+                    .filter(|block| !self.layout.is_padding(*block))
+                    .all(|block| begins.contains(&block.begin))
             })
             .map(|(piece, _)| *piece)
             .collect()
@@ -219,13 +222,20 @@ impl Rig {
     }
 
     pub(super) fn requests_of(&self, peer: PeerKey) -> Vec<Block> {
-        self.peers.get(&peer).map_or(Vec::new(), |peer| peer.requests.iter().map(|(block, _)| *block).collect())
+        self.peers
+            .get(&peer)
+            .map_or(Vec::new(), |peer| peer.requests.iter().map(|(block, _)| *block).collect())
     }
 
     /// Checks and applies what the swarm wants done.
     fn referee(&mut self) {
         for (key, peer) in &mut self.peers {
-            if self.swarm.peers.get(key).is_some_and(|peer| peer.snub.is_snubbed() && peer.requests.is_empty()) {
+            if self
+                .swarm
+                .peers
+                .get(key)
+                .is_some_and(|peer| peer.snub.is_snubbed() && peer.requests.is_empty())
+            {
                 peer.requests.iter_mut().for_each(|(_, stale)| *stale = true);
             }
         }
@@ -307,8 +317,13 @@ impl Rig {
             }
             if let Some(buckets) = &picker.index.buckets {
                 let listed = picker.wants(piece) && picker.partials.get(piece).is_none();
-                assert!(buckets.contains(piece) == listed || has_only_pads(&self.layout, piece), "listing of {piece}");
-                assert!(!listed || buckets.priority(piece).is_none_or(|at| at == picker.wishes.priority(piece)));
+                assert!(
+                    buckets.contains(piece) == listed || has_only_pads(&self.layout, piece),
+                    "listing of {piece}"
+                );
+                assert!(
+                    !listed || buckets.priority(piece).is_none_or(|at| at == picker.wishes.priority(piece))
+                );
             }
         }
         assert_eq!((picker.fetchable, picker.wanted_left, swarm.left), (fetchable, wanted_left, left));
@@ -337,7 +352,9 @@ impl Rig {
                         };
                         assert!(swarm.peers.get(&peer).is_some_and(waits), "asked of nobody");
                     }
-                    Some(BlockState::Here(_)) => bytes += u64::from(self.layout.block(partial.piece, index).length),
+                    Some(BlockState::Here(_)) => {
+                        bytes += u64::from(self.layout.block(partial.piece, index).length)
+                    }
                     _ => {}
                 }
             }
