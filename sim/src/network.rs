@@ -18,6 +18,8 @@ use super::transfer::{End, Message, Transfer};
 
 /// Addresses that the tracker gives.
 const TRACKER_ADDRESSES: usize = 50;
+/// Time that the tracker takes to answer.
+const TRACKER_TAKES: Duration = Duration::from_secs(1);
 /// Time between two announces.
 const ANNOUNCE: Duration = Duration::from_secs(300);
 /// The same for a node with few peers.
@@ -253,10 +255,11 @@ impl Network {
             self.queue.plan(first, Event::Play(id));
             self.set_deadlines(id, first);
         }
-        self.announce(id);
         self.registered.push(id);
+        self.queue.plan(self.queue.now() + TRACKER_TAKES, Event::Announce(id));
     }
 
+    /// The tracker's answer arrives.
     fn announce(&mut self, id: NodeId) {
         let Some(swarm) = &self.nodes[id].swarm else { return };
         let connected = swarm.stats(self.instant()).peers_connected;

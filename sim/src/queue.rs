@@ -75,7 +75,9 @@ mod tests {
     fn events_happen_by_time_then_by_order_of_planning() {
         let mut queue = Queue::new();
         let at = Duration::from_secs;
-        [(3, 'c'), (1, 'a'), (3, 'd'), (2, 'b')].map(|(time, event)| queue.plan(at(time), event));
+        for (time, event) in [(3, 'c'), (1, 'a'), (3, 'd'), (2, 'b')] {
+            queue.plan(at(time), event);
+        }
         let happened: String = std::iter::from_fn(|| queue.next(at(3))).collect();
         assert_eq!(happened, "abcd");
         queue.plan(at(1), 'e');

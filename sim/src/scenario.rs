@@ -92,8 +92,8 @@ impl FlashCrowd {
         let every =
             if self.free_riders > 0.0 { (1.0 / self.free_riders).round() as usize } else { usize::MAX };
         for leecher in 0..self.leechers {
-            // All within two seconds; a tracker that knows nobody yet gives no addresses.
-            let joins = Duration::from_millis(1 + (leecher as u64 * 1_999) / self.leechers as u64);
+            // All within a second: when the tracker answers, it knows them all, and nobody is nearer to the seed for being early.
+            let joins = Duration::from_millis(1 + (leecher as u64 * 999) / self.leechers as u64);
             let rides = leecher % every == every - 1;
             let behaviour = if rides { Behaviour::FreeRider } else { Behaviour::Honest };
             let config = config.clone();

@@ -175,28 +175,35 @@ impl Buckets {
         &'a self,
         rng: &'a mut Xoshiro256PlusPlus,
     ) -> impl Iterator<Item = PieceIndex> + 'a {
-        self.levels.iter().rev().flatten().filter(|bucket| !bucket.is_empty()).flat_map(move |bucket| {
-            let start = rng.random_range(0..bucket.len());
-            bucket[start..].iter().chain(&bucket[..start]).copied()
-        })
+        self.levels.iter().rev().flatten().flat_map(|bucket| from_random_place(bucket, rng))
     }
 
-    /// Listed pieces of the highest priority with so many copies (seeds not counted), read from a random place.
-    pub(super) fn rarest<'a>(
+    /// Listed pieces of the highest priority with at most so many copies (seeds not counted), the rarest first.
+    pub(super) fn up_to<'a>(
         &'a self,
         copies: u32,
-        rng: &mut Xoshiro256PlusPlus,
+        rng: &'a mut Xoshiro256PlusPlus,
     ) -> impl Iterator<Item = PieceIndex> + 'a {
         let highest = level(self.highest()).unwrap_or_default();
-        let bucket = self.levels[highest].get(copies as usize).map_or(&[][..], Vec::as_slice);
-        let start = rng.random_range(0..bucket.len().max(1));
-        bucket[start.min(bucket.len())..].iter().chain(&bucket[..start.min(bucket.len())]).copied()
+        self.levels[highest]
+            .iter()
+            .take(copies as usize + 1)
+            .flat_map(|bucket| from_random_place(bucket, rng))
     }
 
     /// The priority that a piece is listed with.
     pub(super) fn priority(&self, piece: PieceIndex) -> Option<Priority> {
         self.level.get(piece as usize).and_then(|&level| priority(level))
     }
+}
+
+/// A bucket from a random place on, round to it again.
+fn from_random_place<'a>(
+    bucket: &'a [PieceIndex],
+    rng: &mut Xoshiro256PlusPlus,
+) -> impl Iterator<Item = PieceIndex> + use<'a> {
+    let start = if bucket.is_empty() { 0 } else { rng.random_range(0..bucket.len()) };
+    bucket[start..].iter().chain(&bucket[..start]).copied()
 }
 
 fn level(priority: Priority) -> Option<usize> {

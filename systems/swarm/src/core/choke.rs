@@ -4,8 +4,10 @@
 //! more at random for thirty seconds, whatever it gave (the *optimistic* unchoke), so that newcomers get a start and better
 //! partners are found. Newcomers are three times as likely to be that one. Peers that snub us get nothing but that chance.
 //!
-//! While seeding nobody gives anything: half of the slots stay with those that take fastest, the other half goes round, so that
-//! all get a turn.
+//! While seeding nobody gives anything, and slots go round: whoever had a turn makes room for those that waited longest, the
+//! slowest first. Who gave us something while we fetched comes before those who never did, but for the optimistic slots, so
+//! that all get a turn. (A seed that serves the same few for long makes them a clique: all that is new lies with them, and
+//! their uplinks are what the swarm waits for.)
 //!
 //! Slots that are free are given away at once, between the rounds. This file decides over plain numbers; the swarm applies it.
 
@@ -20,8 +22,8 @@ use super::PeerKey;
 pub(super) const ROUND: Duration = Duration::from_secs(10);
 /// How long an optimistic unchoke lasts.
 const OPTIMISTIC: Duration = Duration::from_secs(30);
-/// How long a turn lasts while seeding.
-const TURN: Duration = Duration::from_secs(30);
+/// How long a turn lasts at least while seeding: in effect a round, and one that began between two rounds is not cut to seconds.
+const TURN: Duration = Duration::from_secs(27);
 /// One that was unchoked keeps its slot this long before it must have given something.
 const GRACE: Duration = Duration::from_secs(20);
 /// Who has been here for less is a newcomer.
@@ -45,6 +47,8 @@ pub(super) struct Candidate {
     pub(super) snubs: bool,
     /// Bytes a second from it.
     pub(super) gives: u64,
+    /// Whether it ever gave us anything.
+    pub(super) gave: bool,
     /// Bytes a second to it.
     pub(super) takes: u64,
     pub(super) joined: Instant,
@@ -135,41 +139,36 @@ impl Choker {
         rng: &mut Xoshiro256PlusPlus,
     ) -> Vec<PeerKey> {
         candidates.retain(|candidate| candidate.interested);
-        let slots = slots + optimistic_slots(slots);
-        // Those that are served now, fastest first; then those that wait, the longest first.
+        let all_slots = slots + optimistic_slots(slots);
+        // Those that are served now, the fastest first; then those that wait, the longest first.
         candidates.sort_by_cached_key(|candidate| {
             let takes = if candidate.choked { 0 } else { candidate.takes };
             let waits_since = if candidate.choked { candidate.unchoked_at } else { None };
             (candidate.choked, std::cmp::Reverse(takes), waits_since, draw(candidate, now, rng))
         });
-        // A slot that is not used goes on soon, also one of the faster half: else idle peers could hold all of them for ever.
-        let is_idle = |candidate: &Candidate| {
-            candidate.takes == 0
-                && candidate.unchoked_at.is_some_and(|at| now.saturating_duration_since(at) >= ROUND)
-        };
-        let served = candidates.iter().filter(|candidate| !candidate.choked).count().min(slots);
-        let waiting = candidates.len() - candidates.iter().filter(|candidate| !candidate.choked).count();
-        let busy = candidates.iter().filter(|candidate| !candidate.choked && !is_idle(candidate)).count();
-        let fastest = served.min(busy).div_ceil(2);
         let turn_is_over = |candidate: &Candidate| {
-            is_idle(candidate)
-                || candidate.unchoked_at.is_none_or(|at| now.saturating_duration_since(at) >= TURN)
+            candidate.unchoked_at.is_none_or(|at| now.saturating_duration_since(at) >= TURN)
         };
-        // Of the slower half, those whose turn is over make room for as many as wait.
-        let mut room = waiting.saturating_sub(slots - served);
-        let mut order: Vec<PeerKey> = Vec::new();
-        let mut over: Vec<PeerKey> = Vec::new();
-        for (place, candidate) in candidates.iter().enumerate() {
-            if !candidate.choked && place >= fastest && room > 0 && turn_is_over(candidate) {
+        // Of those that are served, the slowest whose turn is over make room for as many as wait.
+        let served = candidates.iter().filter(|candidate| !candidate.choked).count();
+        let mut room = (candidates.len() - served).saturating_sub(all_slots.saturating_sub(served));
+        let mut over = Vec::new();
+        for at in (0..served).rev() {
+            if room > 0 && turn_is_over(&candidates[at]) {
                 room -= 1;
-                over.push(candidate.peer);
-            } else {
-                order.push(candidate.peer);
+                over.push(candidates.remove(at));
             }
         }
-        order.extend(over);
-        order.truncate(slots);
-        order
+        candidates.extend(over.into_iter().rev());
+        let (gave, others): (Vec<&Candidate>, Vec<&Candidate>) =
+            candidates.iter().partition(|candidate| candidate.gave);
+        let mut unchoked: Vec<PeerKey> =
+            gave.into_iter().chain(others).map(|candidate| candidate.peer).take(slots).collect();
+        let rest = candidates.iter().map(|candidate| candidate.peer);
+        let rest: Vec<PeerKey> =
+            rest.filter(|peer| !unchoked.contains(peer)).take(all_slots - slots).collect();
+        unchoked.extend(rest);
+        unchoked
     }
 
     /// Whom to give a slot that is free, between two rounds.
@@ -183,7 +182,8 @@ impl Choker {
         let best = waiting.min_by_key(|candidate| {
             let gives = if seeding || candidate.snubs { 0 } else { candidate.gives };
             let waits_since = if seeding { candidate.unchoked_at } else { None };
-            (std::cmp::Reverse(gives), candidate.snubs, waits_since, draw(candidate, now, rng))
+            let owed = seeding && candidate.gave;
+            (!owed, std::cmp::Reverse(gives), candidate.snubs, waits_since, draw(candidate, now, rng))
         });
         best.map(|candidate| candidate.peer)
     }
@@ -225,22 +225,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn idle_peers_lose_all_slots_to_those_that_wait() {
-        let (joined, mut rng) = (Instant::now(), Xoshiro256PlusPlus::seed_from_u64(1));
-        let now = joined + ROUND;
-        let mut choker = Choker::new(joined);
-        let idle = (0..5).map(|peer| Candidate {
-            choked: false,
-            unchoked_at: Some(joined),
-            ..candidate(peer, 0, joined)
-        });
-        let waiting = (5..10).map(|peer| candidate(peer, 0, joined));
-        let mut served = choker.round_robin(now, idle.chain(waiting).collect(), 4, &mut rng);
-        served.sort();
-        assert_eq!(served, (5..10).map(PeerKey).collect::<Vec<_>>());
-    }
-
     fn candidate(peer: u64, gives: u64, now: Instant) -> Candidate {
         Candidate {
             peer: PeerKey(peer),
@@ -248,6 +232,7 @@ mod tests {
             choked: true,
             snubs: false,
             gives,
+            gave: gives > 0,
             takes: 0,
             joined: now,
             unchoked_at: None,
@@ -340,6 +325,16 @@ mod tests {
             served.extend(unchoked);
         }
         assert_eq!(served.len(), 30);
+    }
+
+    #[test]
+    fn while_seeding_those_who_gave_come_first_and_others_get_the_optimistic_slot() {
+        let now = Instant::now();
+        let mut peers: Vec<Candidate> = (0..20).map(|n| candidate(n, 0, now)).collect();
+        peers[3..8].iter_mut().for_each(|peer| peer.gave = true);
+        let unchoked = Choker::new(now).round_robin(now, peers, 4, &mut rng());
+        assert_eq!(unchoked.len(), 5);
+        assert!(unchoked[..4].iter().all(|peer| (3..8).contains(&peer.0)));
     }
 
     #[test]

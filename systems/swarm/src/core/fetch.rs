@@ -117,6 +117,8 @@ impl Swarm {
                 layout: &self.layout,
                 config: &self.config,
                 blame: &self.blame,
+                peers: &self.peers,
+                servers: self.peers.values().filter(|peer| !peer.choking_us).count(),
                 rng: &mut self.rng,
             };
             let room = (depth - waiting).saturating_sub(asked.len());

@@ -2,13 +2,14 @@
 //!
 //! In this order:
 //! 1. pieces that a reader waits for, the most urgent first ([deadlines](super::Input::Deadline));
-//! 2. a piece that nobody but this peer has, because the whole swarm waits for it;
+//! 2. a piece that is much rarer than those that have been begun, because the swarm waits for its few holders;
 //! 3. pieces that have been begun (strict piece completion: only whole pieces can be served);
 //! 4. a new piece: the rarest of the highest priority, ties at random; the first of all at random, to have something
 //!    to trade soon; or the lowest, when fetching in sequence.
 //!
 //! The end game, when nothing of this is left, is decided in `endgame`, since it compares peers.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use peerage_content::{Layout, PieceIndex, PieceSet};
@@ -20,7 +21,7 @@ use super::blame::Blame;
 use super::partial::{Partial, Partials};
 use super::peer::{Asked, Peer};
 use super::wishes::Wishes;
-use super::{Availability, Config, Priority};
+use super::{Availability, Config, PeerKey, Priority};
 
 /// What is missing, who has it, and what has been begun.
 #[derive(Debug)]
@@ -43,12 +44,21 @@ pub(super) struct Picker {
     pub(super) is_full: bool,
 }
 
+/// A piece with so many times fewer copies than another is much rarer.
+const MUCH_RARER: u32 = 2;
+
+/// A late piece is left to peers that are expected to be so many times sooner.
+const MUCH_SOONER: u32 = 2;
+
 /// What a choice depends on besides the picker.
 pub(super) struct Choice<'a> {
     pub(super) now: Instant,
     pub(super) layout: &'a Layout,
     pub(super) config: &'a Config,
     pub(super) blame: &'a Blame,
+    pub(super) peers: &'a BTreeMap<PeerKey, Peer>,
+    /// Peers that do not choke us.
+    pub(super) servers: usize,
     pub(super) rng: &'a mut Xoshiro256PlusPlus,
 }
 
@@ -114,44 +124,47 @@ impl Picker {
         if let Some(piece) = self.most_urgent(peer, ahead, choice) {
             return Some(piece);
         }
-        let open = self.most_wanted_open(peer, choice);
-        if open.is_some_and(|open| self.index.copies.total(open) > 1)
-            && let Some(sole) = self.sole_copy(peer, choice)
-        {
-            return Some(sole);
-        }
-        open.or_else(|| self.new_piece(peer, choice))
+        let Some(open) = self.most_wanted_open(peer, choice) else { return self.new_piece(peer, choice) };
+        self.much_rarer(open, peer, choice).or(Some(open))
     }
 
-    /// Begins a piece that nobody but this peer has, if it is wanted no less than others. It comes before strict completion: whoever
-    /// holds the only copy of anything should spend its uplink on nothing else, because the whole swarm waits for it.
-    fn sole_copy(&mut self, peer: &Peer, choice: &mut Choice<'_>) -> Option<PieceIndex> {
+    /// Begins a piece that is much rarer than one that has been begun. It comes before strict completion, for its few holders are
+    /// what the whole swarm waits for, and should not spend their uplink on what others could send. So that pieces are completed
+    /// all the same, no more are open than peers serve us, but for pieces that nobody but this peer has.
+    fn much_rarer(&mut self, open: PieceIndex, peer: &Peer, choice: &mut Choice<'_>) -> Option<PieceIndex> {
         if choice.config.sequential
             || peer.choking_us
             || self.partials.buffered() >= choice.config.buffered_max
         {
             return None;
         }
+        let crowded = self.partials.open().count() >= choice.servers;
+        let most = if crowded { 1 } else { self.index.copies.total(open) / MUCH_RARER };
+        let most = most
+            .min(self.index.copies.total(open).saturating_sub(1))
+            .checked_sub(self.index.copies.seeds())?;
         let buckets = self.index.buckets.as_ref()?;
-        let copies = 1_u32.checked_sub(self.index.copies.seeds())?;
-        let piece = buckets.rarest(copies, choice.rng).find(|&piece| peer.may_request(piece))?;
+        let piece = buckets.up_to(most, choice.rng).find(|&piece| peer.may_request(piece))?;
         self.begin(piece, peer, choice).then_some(piece)
     }
 
-    /// The most urgent piece that this peer could send in time. What it could not is left to faster peers, but for what is
-    /// late already.
+    /// The most urgent piece that this peer has, but for those that another would bring much sooner.
     fn most_urgent(&mut self, peer: &Peer, ahead: usize, choice: &mut Choice<'_>) -> Option<PieceIndex> {
         if !self.wishes.has_deadlines() {
             return None;
         }
-        let arrival = choice.now + peer.time_to_answer(peer.requests.len() + ahead, choice.now);
+        let wait = peer.time_to_answer(peer.requests.len() + ahead, choice.now);
+        let is_better = |other: &Peer, piece| {
+            other.may_request(piece)
+                && MUCH_SOONER * other.time_to_answer(other.requests.len(), choice.now) < wait
+        };
         let due = self.wishes.deadlines().find(|&(at, piece)| {
-            (arrival <= at || at <= choice.now)
-                && peer.may_request(piece)
+            peer.may_request(piece)
                 && match self.partials.get(piece) {
                     Some(partial) => partial.is_open() && may_share(partial, peer),
                     None => self.index.buckets.as_ref().is_some_and(|buckets| buckets.contains(piece)),
                 }
+                && (choice.now + wait <= at || !choice.peers.values().any(|other| is_better(other, piece)))
         });
         let (_, piece) = due?;
         (self.partials.get(piece).is_some() || self.begin(piece, peer, choice)).then_some(piece)

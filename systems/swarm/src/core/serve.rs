@@ -111,6 +111,7 @@ impl Swarm {
                 choked: peer.choked,
                 snubs: peer.snub.is_snubbed(),
                 gives: peer.download.per_second(now),
+                gave: peer.download.total() > 0,
                 takes: peer.upload.per_second(now),
                 joined: peer.joined,
                 unchoked_at: peer.unchoked_at,

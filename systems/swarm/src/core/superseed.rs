@@ -124,6 +124,7 @@ impl SuperSeed {
     }
 
     /// Whether every piece has been shown to somebody.
+    #[cfg(test)]
     pub(super) fn is_all_out(&self) -> bool {
         self.times_shown.iter().all(|&times| times > 0)
     }

@@ -1,0 +1,148 @@
+//! The engine among its like, in small networks. A failing test names its seed: the same seed replays it event by event.
+
+use std::time::Duration;
+
+use peerage_content::{BLOCK_LENGTH, Layout};
+use peerage_sim::scenario::FlashCrowd;
+use peerage_sim::{Behaviour, Link, Network, NodeSpec, Parting};
+use peerage_swarm::core::Config;
+
+const PIECES: u32 = 60;
+const BLOCKS: u32 = 4;
+const UP: u64 = 128 * 1024;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn layout() -> Layout {
+    let piece_length = BLOCKS * BLOCK_LENGTH;
+    Layout::of_length(u64::from(PIECES) * u64::from(piece_length) - 5_000, piece_length)
+}
+
+fn link() -> Link {
+    Link::new(UP, 10 * UP)
+}
+
+/// A seed and so many leechers, made by `spec`.
+fn network(seed: u64, leechers: usize, spec: impl Fn(usize) -> NodeSpec) -> Network {
+    let mut network = Network::new(layout(), seed);
+    network.add(NodeSpec::seed(link()));
+    (1..=leechers).for_each(|node| {
+        network.add(spec(node));
+    });
+    network
+}
+
+fn small_crowd(seed: u64) -> FlashCrowd {
+    FlashCrowd { leechers: 60, pieces: 160, blocks: 4, up: UP / 2, seed, ..FlashCrowd::default() }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events_and_another_seed_others() {
+    let run = |seed| FlashCrowd { leechers: 15, ..small_crowd(seed) }.run();
+    let (one, again, other) = (run(7), run(7), run(8));
+    assert_eq!((one.trace, one.events, one.last), (again.trace, again.events, again.last));
+    assert_ne!(one.trace, other.trace);
+}
+
+#[test]
+fn a_flash_crowd_is_served_near_the_bound() {
+    for seed in 1..=3 {
+        let outcome = small_crowd(seed).run();
+        assert!(outcome.ratio() < 1.45, "seed {seed}: {outcome:?}");
+        assert!(outcome.wasted < 0.01, "seed {seed}: {outcome:?}");
+    }
+}
+
+#[test]
+fn super_seeding_sends_hardly_a_piece_twice() {
+    for seed in 1..=3 {
+        let outcome = FlashCrowd { super_seeding: true, ..small_crowd(seed) }.run();
+        assert!(outcome.ratio() < 1.4, "seed {seed}: {outcome:?}");
+        assert!(outcome.seed_sent < 1.3, "seed {seed}: {outcome:?}");
+    }
+}
+
+#[test]
+fn free_riders_finish_after_the_slowest_contributor() {
+    for seed in 1..=3 {
+        let crowd = FlashCrowd { free_riders: 0.1, seed_up: 4, ..small_crowd(seed) };
+        let outcome = FlashCrowd { leechers: 80, pieces: 200, ..crowd }.run();
+        assert!(outcome.first_free_rider > outcome.last_contributor, "seed {seed}: {outcome:?}");
+        assert!(outcome.last.is_some(), "but they do finish");
+    }
+}
+
+#[test]
+fn a_swarm_whose_members_leave_when_they_are_done_goes_on() {
+    for seed in 1..=3 {
+        let mut network = network(seed, 40, |node| NodeSpec {
+            joins: Duration::from_secs(3 * node as u64),
+            parting: Parting::AfterFinish(Duration::ZERO),
+            ..NodeSpec::leecher(link())
+        });
+        assert!(network.run(HOUR), "seed {seed}: somebody never finished");
+    }
+}
+
+#[test]
+fn the_seed_may_leave_when_one_copy_is_out() {
+    for seed in 1..=3 {
+        let mut network = Network::new(layout(), seed);
+        network.add(NodeSpec { parting: Parting::WhenACopyIsOut, ..NodeSpec::seed(link()) });
+        (0..20).for_each(|_| {
+            network.add(NodeSpec::leecher(link()));
+        });
+        assert!(network.run(HOUR), "seed {seed}: the copy was lost");
+    }
+}
+
+#[test]
+fn a_poisoner_is_banned_by_those_it_served_and_the_honest_never() {
+    for seed in 1..=4 {
+        let poisoner = 3;
+        let mut network = network(seed, 15, |node| NodeSpec {
+            behaviour: if node == poisoner { Behaviour::Poisoner(0.2) } else { Behaviour::Honest },
+            ..NodeSpec::leecher(link())
+        });
+        assert!(network.run(HOUR), "seed {seed}: somebody never finished");
+        let summaries = network.summaries();
+        let bans: Vec<usize> = summaries.iter().flat_map(|node| &node.banned).copied().collect();
+        assert!(bans.iter().all(|banned| *banned == poisoner), "seed {seed}: {bans:?}");
+        assert!(bans.len() >= 5, "seed {seed}: only {bans:?} banned it");
+        let length = u64::from(PIECES * BLOCKS * BLOCK_LENGTH);
+        let wasted: u64 = summaries.iter().map(|node| node.stats.wasted).max().unwrap();
+        assert!(wasted < length / 3, "seed {seed}: one wasted {wasted} bytes");
+    }
+}
+
+#[test]
+fn a_fetch_in_sequence_keeps_its_order_and_finishes() {
+    let config = Config { sequential: true, ..Config::default() };
+    let mut network = network(1, 1, |_| NodeSpec { config: config.clone(), ..NodeSpec::leecher(link()) });
+    network.run(Duration::from_secs(15));
+    let have = network.have(1).unwrap();
+    let count = have.count();
+    assert!(count > 5 && have.iter().last() < Some(count + 2), "{:?}", have.iter().collect::<Vec<_>>());
+    assert!(network.run(HOUR));
+}
+
+#[test]
+fn peers_that_nobody_can_dial_take_part() {
+    for seed in 1..=2 {
+        let mut network =
+            network(seed, 30, |node| NodeSpec { nat: node % 2 == 0, ..NodeSpec::leecher(link()) });
+        assert!(network.run(HOUR), "seed {seed}");
+    }
+}
+
+#[test]
+fn wires_without_the_fast_extension_work_as_well() {
+    for seed in 1..=2 {
+        let mut network =
+            network(seed, 20, |node| NodeSpec { fast: node % 3 != 0, ..NodeSpec::leecher(link()) });
+        assert!(network.run(HOUR), "seed {seed}");
+        let summaries = network.summaries();
+        let wasted: u64 = summaries.iter().map(|node| node.stats.wasted).sum();
+        let received: u64 = summaries.iter().map(|node| node.stats.downloaded).sum();
+        assert!(wasted * 50 < received, "seed {seed}: {wasted} of {received}");
+    }
+}
