@@ -27,4 +27,4 @@ pub use peerage::Peerage;
 pub use process::{Process, until};
 
 /// How long anything may take. Much longer than it takes on an idle machine: tests share two cores.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(100);

@@ -110,3 +110,14 @@ impl Room {
         self.path(path).into_os_string().into_string().unwrap()
     }
 }
+
+/// Writes a file of 5 GiB that takes no space: holes, with some bytes at both ends and around 4 GiB, where 32 bits end.
+pub fn sparse(path: &Path) {
+    use std::os::unix::fs::FileExt;
+    const GIB: u64 = 1 << 30;
+    let file = File::create(path).unwrap();
+    file.set_len(5 * GIB).unwrap();
+    for (mark, at) in (1_u8..).zip([0, 2 * GIB - 10, 4 * GIB - 10, 4 * GIB + 100_000, 5 * GIB - 20]) {
+        file.write_all_at(&[mark; 20], at).unwrap();
+    }
+}

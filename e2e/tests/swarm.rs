@@ -97,3 +97,27 @@ fn they_use_the_web_seed_of_our_torrent() {
         sample::assert_same(&room.path("web/odd"), &room.path("theirs/odd"));
     });
 }
+
+/// There and back: offsets beyond 32 bits, and a file much larger than what may be kept in memory.
+#[test]
+fn a_sparse_file_of_5_gib_goes_there_and_back() {
+    alone(|| {
+        let room = Room::new();
+        let file = room.path("ours/big.img");
+        sample::sparse(&file);
+        let flags = ["--torrent", "../x.torrent", "--listen", "10.77.0.1:0"];
+        let mut share = Peerage::share(&room.path("ours"), &[&["big.img"][..], &flags, &ALONE].concat());
+        let address = share.address();
+        share.metadata();
+        let mut theirs = Libtorrent::run(&json!({
+            "listen": "10.77.0.3:6900", "torrent": room.path("x.torrent"), "save": room.path("theirs"), "peers": [address],
+        }));
+        theirs.complete();
+        drop(share);
+        let flags = ["--listen", "10.77.0.2:0", "--peer", "10.77.0.3:6900"];
+        let mut back = Peerage::get(&room.path("back"), &[&["../x.torrent"][..], &flags, &ALONE].concat());
+        back.complete();
+        drop(theirs);
+        sample::assert_same(&file, &room.path("back/big.img"));
+    });
+}

@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{BLOCK, Content, TinyDisk, bytes, file, pad, path};
-use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, StorageErrorKind};
+use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, RelPath, StorageErrorKind};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;

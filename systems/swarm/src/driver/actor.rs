@@ -27,6 +27,11 @@ const VERDICTS: usize = 64;
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
 /// How often buffers held for slow pieces are looked at: other transfers may need them.
 const RELIEVE_EVERY: Duration = Duration::from_secs(1);
+/// How often complete files are compared with their stamps. Serving notices a change too, but only of what is asked for, and bytes that the
+/// kernel already holds for sending change with the file.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// The same while nobody is connected.
+const COMPARE_IDLE: Duration = Duration::from_secs(60);
 /// How long after a storage error writing is tried again. It doubles while that fails, because every attempt fetches data that may
 /// have to be thrown away.
 const STORAGE_RETRY: Duration = Duration::from_secs(3);
@@ -45,6 +50,7 @@ pub(super) enum Message {
     DialFailed(SocketAddr),
     Control(Control),
     Checked { verified: PieceSet },
+    Compared { same: bool },
 }
 
 pub(super) struct Actor {
@@ -65,6 +71,8 @@ pub(super) struct Actor {
     publish: watch::Sender<Progress>,
     published_at: Instant,
     relieve_at: Instant,
+    /// When complete files are compared with their stamps next; `None` while a comparison is under way.
+    compare_at: Option<Instant>,
     /// Whether missing pieces may be fetched at all.
     may_fetch: bool,
     paused: bool,
@@ -120,6 +128,7 @@ impl Actor {
             publish,
             published_at: now,
             relieve_at: now,
+            compare_at: Some(now + COMPARE_EVERY),
             may_fetch: parts.fetching,
             paused: false,
             checking: None,
@@ -184,7 +193,8 @@ impl Actor {
         let mut deadline = self.published_at + Duration::from_secs(30);
         let sooner =
             [self.core.poll_timeout(), self.records.timeout(), self.stalled.as_ref().map(|(_, at)| *at)];
-        for at in sooner.into_iter().flatten() {
+        let compare_at = self.compare_at.filter(|_| self.finished);
+        for at in sooner.into_iter().flatten().chain(compare_at) {
             deadline = deadline.min(at);
         }
         if !self.peers.is_empty() || self.checking.is_some() {
@@ -207,6 +217,9 @@ impl Actor {
             self.flow(now);
         }
         self.settle(now);
+        if self.finished && self.checking.is_none() && self.compare_at.is_some_and(|at| at <= now) {
+            self.compare();
+        }
         self.records.tick(now, &self.store, &self.resources.workers);
         if self.resources.pool.usage().0 > 0
             && let Some(intake) = &mut self.intake
@@ -233,6 +246,13 @@ impl Actor {
             Message::DialFailed(address) => self.core.handle(now, Input::DialFailed { address }),
             Message::Control(control) => self.control(now, control),
             Message::Checked { verified } => self.checked(now, &verified),
+            Message::Compared { same } => {
+                let pause = if self.peers.is_empty() { COMPARE_IDLE } else { COMPARE_EVERY };
+                self.compare_at = Some(now + pause);
+                if !same {
+                    self.files_changed(now);
+                }
+            }
         }
     }
 
@@ -389,6 +409,17 @@ impl Actor {
                 let _ = reply.send(self.core.peers(now));
             }
         }
+    }
+
+    /// Compares complete files with their stamps, on a worker.
+    fn compare(&mut self) {
+        let Some(messages) = self.messages.upgrade() else { return };
+        self.compare_at = None;
+        let store = self.store.clone();
+        self.resources.workers.run(move || {
+            let same = store.check_stamps().is_empty();
+            let _ = messages.blocking_send(Message::Compared { same });
+        });
     }
 
     /// Hashes pieces on a thread of its own; fetching waits for the outcome.
