@@ -105,7 +105,10 @@ fn fifty_kills_of_either_side_lose_nothing() {
         assert!(get.end().success());
         assert_same(&film, &pair.path("out/film.mkv"));
         let moved = bytes_over("lo") - before;
-        println!("{lives} lives, kept {kept}, {moved} bytes moved for {SIZE}");
+        println!("{lives} lives, {moved} bytes moved for {SIZE}");
+        // Of each life only what was under way is lost: about half a mebibyte at this rate.
+        let bound = SIZE + SIZE / 50 + lives * MEBIBYTE;
+        assert!(moved < bound as u64, "{moved} bytes moved in {lives} lives for {SIZE}");
     });
 }
 
