@@ -163,7 +163,7 @@ impl Conversation {
             () = cancel.cancelled() => Ending::TransferEnded,
             ending = self.talk_on() => ending.err().unwrap_or(Ending::Closed),
         };
-        self.talk.extras.leave(&self.talk.torrent, self.talk.key);
+        self.talk.extras.leave(&self.talk.torrent, self.talk.address, self.talk.key);
         self.talk.torrent.forget_peer(self.talk.address);
         ending
     }
