@@ -121,8 +121,9 @@ impl Conversation {
     /// Begins on a connected socket.
     pub fn new(socket: TcpStream, hello: Hello, torrent: Arc<Torrent>, local: Arc<Local>) -> Self {
         let reserved = hello.handshake.reserved;
-        // Who answers, or greets, with the v2 hash need not say that it speaks v2: libtorrent does not.
-        let v2 = reserved.v2() || torrent.hashes_now().swarm_v2() == Some(hello.handshake.swarm);
+        // What counts is the name that both used, not the peer's bit: libtorrent hangs up on hash requests in v1's name, and need not
+        // set the bit in v2's.
+        let v2 = torrent.hashes_now().swarm_v2() == Some(hello.handshake.swarm);
         let (cipher_in, cipher_out) = hello.ciphers.unzip();
         let talk = Talk {
             torrent,

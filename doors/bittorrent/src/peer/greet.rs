@@ -67,12 +67,11 @@ pub(crate) trait Finder: Sync {
     fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)>;
 }
 
-/// Greets a peer that we connected to. `ours` names the swarm; `also` is the other swarm of a hybrid, which it may answer with (BEP 52).
+/// Greets a peer that we connected to. `ours` names the swarm.
 pub(crate) async fn dial(
     socket: &mut TcpStream,
     address: SocketAddr,
     ours: Handshake,
-    also: Option<SwarmHash>,
     (way, encryption): (Dial, Encryption),
 ) -> Result<Hello, GreetError> {
     let greeting = async {
@@ -113,7 +112,7 @@ pub(crate) async fn dial(
                 incoming.apply(&mut received[from..]);
             }
         };
-        if handshake.swarm != ours.swarm && Some(handshake.swarm) != also {
+        if handshake.swarm != ours.swarm {
             return Err(GreetError::OtherSwarm(handshake.swarm));
         }
         if handshake.peer_id == ours.peer_id {
