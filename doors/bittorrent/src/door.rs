@@ -26,7 +26,7 @@ use crate::hash::{InfoHashes, SwarmHash};
 use crate::lan::{Lan, LanConfig};
 use crate::mse::{Encryption, lookup_key};
 use crate::peer::greet::{self, Finder, GreetError};
-use crate::peer::{Conversation, Hello, Local};
+use crate::peer::{Conversation, Hello, Local, Parted, Pulse};
 use crate::torrent::{Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
 use crate::webseed::{self, WebSeed, WebSeedClient};
@@ -279,16 +279,8 @@ impl Door {
             let (transfer, client, cancel) =
                 (ready.transfer.clone(), client.clone(), torrent.cancellation().clone());
             self.0.tasks.spawn(async move {
-                let serving = async {
-                    let found = tokio::net::lookup_host((seed.host(), seed.port())).await;
-                    match found.map(|mut addresses| addresses.next()) {
-                        Ok(Some(address)) => webseed::serve(transfer, client, seed, address).await,
-                        Ok(None) => {}
-                        Err(error) => debug!(host = seed.host(), %error, "web seed not found"),
-                    }
-                };
                 tokio::select! {
-                    () = serving => {}
+                    () = webseed::serve(transfer, client, seed) => {}
                     () = cancel.cancelled() => {}
                 }
             });
@@ -426,8 +418,9 @@ impl DoorInner {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel);
-        let ending = Box::pin(talk).await;
+        let pulse = Pulse::new(std::time::Instant::now());
+        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel, &pulse);
+        let Parted { ending, .. } = Box::pin(talk).await;
         torrent.dismiss(theirs, outgoing);
         debug!(%address, %ending, "connection ended");
         true
@@ -487,7 +480,8 @@ impl DoorInner {
             socket.bind(SocketAddr::new(*own, 0))?;
         }
         let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
-        Ok(connected.map_err(|_| GreetError::TooSlow)??)
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(GreetError::NoConnection)
     }
 
     /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.

@@ -1,6 +1,11 @@
 //! A door with what transfers share, and content for it, as the tests of whole transfers need them.
 
-#![allow(dead_code, reason = "every test uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,8 +39,13 @@ pub struct Node {
 
 impl Node {
     pub async fn open(encryption: Encryption) -> Self {
+        Self::with_buffers(encryption, 256).await
+    }
+
+    /// With so many buffers for received blocks.
+    pub async fn with_buffers(encryption: Encryption, buffers: usize) -> Self {
         let cancel = CancellationToken::new();
-        let (pool, tasks) = (BlockPool::new(256), TaskTracker::new());
+        let (pool, tasks) = (BlockPool::new(buffers), TaskTracker::new());
         let config = DoorConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             listen_elsewhere: false,
@@ -111,6 +121,12 @@ pub fn download(metainfo: &Metainfo, folder: &Path) -> Place {
 
 /// Makes the torrent of what lies at `path`.
 pub fn torrent_of(path: &Path, format: Format, piece_length: u32) -> Metainfo {
+    authored(path, piece_length, &author::Options { format, ..author::Options::default() })
+}
+
+/// The same with more to say about it.
+pub fn authored(path: &Path, piece_length: u32, options: &author::Options) -> Metainfo {
+    let format = options.format;
     let Walked { single, entries, .. } = walk(path).unwrap();
     let layout = author::layout(entries, single, format, piece_length).unwrap();
     let file = |entry: &peerage_content::Entry| {
@@ -122,8 +138,7 @@ pub fn torrent_of(path: &Path, format: Format, piece_length: u32) -> Metainfo {
     let plan = HashPlan { layout: &layout, files, v1: format.has_v1(), v2: format.has_v2(), threads: 1 };
     let hashed = hash(&plan, &|_| true).unwrap();
     let name = RelPath::from_components([path.file_name().unwrap().as_encoded_bytes()]).unwrap();
-    let options = author::Options { format, ..author::Options::default() };
-    author::create(&layout, &hashed, &name, single, &options).unwrap()
+    author::create(&layout, &hashed, &name, single, options).unwrap()
 }
 
 /// A folder of files around every boundary that matters.
