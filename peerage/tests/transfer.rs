@@ -202,11 +202,14 @@ fn a_machine_without_certificates_does_everything_but_https() {
     assert!(!told.contains("certificates"), "plain HTTP needs none: {told}");
 }
 
-/// A tracker that knows nobody and notes what it is told: event, downloaded, left.
-fn noting_tracker() -> (String, Arc<Mutex<Vec<(String, u64, u64)>>>) {
+/// What a tracker was told: event, downloaded, left.
+type Notes = Arc<Mutex<Vec<(String, u64, u64)>>>;
+
+/// A tracker that knows nobody, and its notes.
+fn noting_tracker() -> (String, Notes) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/announce", listener.local_addr().unwrap());
-    let notes = Arc::new(Mutex::new(Vec::new()));
+    let notes = Notes::default();
     let kept = notes.clone();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().map_while(Result::ok) {
