@@ -15,9 +15,9 @@ use tracing::{debug, info, warn};
 
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
-use super::throttle::{PeerThrottle, Throttle};
+use super::throttle::{Direction, PeerThrottle, Throttle};
 use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
-use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
+use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm, Throttled};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
 const ORDERS: usize = 2_048;
@@ -48,6 +48,7 @@ pub(super) enum Message {
     Left(PeerKey),
     Known(Vec<SocketAddr>, Found),
     DialFailed(SocketAddr),
+    NoRoom(SocketAddr),
     Control(Control),
     Checked { verified: PieceSet },
     Compared { same: bool },
@@ -63,9 +64,11 @@ pub(super) struct Actor {
     truth: Arc<Truth>,
     resources: Resources,
     throttle: Arc<Throttle>,
+    /// Whether the limits bind, as the core was told.
+    throttled: Throttled,
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
-    peers: HashMap<PeerKey, mpsc::Sender<Order>>,
+    peers: HashMap<PeerKey, Wire>,
     peers_seen: u64,
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
     publish: watch::Sender<Progress>,
@@ -88,6 +91,13 @@ pub(super) struct Actor {
     totals: (u64, u64),
 }
 
+/// A peer's connection.
+struct Wire {
+    orders: mpsc::Sender<Order>,
+    /// It does not care what we have.
+    serves_only: bool,
+}
+
 /// A recheck under way.
 struct Check {
     hashed: Arc<AtomicU64>,
@@ -104,9 +114,7 @@ impl Actor {
         let now = Instant::now();
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
-        for (pieces, priority) in parts.priorities {
-            core.handle(now, Input::Prioritise { pieces, priority });
-        }
+        core.handle(now, Input::Prioritise { ranges: &parts.priorities });
         for entry in parts.truth.missing_layers() {
             core.handle(now, Input::Knowable { pieces: parts.layout.pieces_of(entry), known: false });
         }
@@ -120,6 +128,7 @@ impl Actor {
             truth: parts.truth,
             resources,
             throttle: parts.throttle,
+            throttled: Throttled::default(),
             messages,
             dialer: parts.dialer,
             peers: HashMap::new(),
@@ -208,7 +217,7 @@ impl Actor {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(now, Input::Tick);
             let gone: Vec<_> =
-                self.peers.iter().filter(|(_, orders)| orders.is_closed()).map(|(key, _)| *key).collect();
+                self.peers.iter().filter(|(_, wire)| wire.orders.is_closed()).map(|(key, _)| *key).collect();
             gone.into_iter().for_each(|peer| self.left(peer));
         }
         if self.stalled.as_ref().is_some_and(|(_, at)| *at <= now) {
@@ -229,8 +238,20 @@ impl Actor {
             intake.relieve();
         }
         if now >= self.published_at + PUBLISH_EVERY {
+            self.heed_throttles(now);
             self.records.totals(self.totals_now());
             self.publish_now(now);
+        }
+    }
+
+    /// Tells the core when rate limits begin or cease to bind: it judges peers by what they send and take.
+    fn heed_throttles(&mut self, now: Instant) {
+        let binds =
+            |direction| self.throttle.binds(direction, now) || self.resources.throttle.binds(direction, now);
+        let throttled = Throttled { up: binds(Direction::Up), down: binds(Direction::Down) };
+        if self.throttled != throttled {
+            self.throttled = throttled;
+            self.core.handle(now, Input::Throttled(throttled));
         }
     }
 
@@ -244,6 +265,7 @@ impl Actor {
                 self.core.handle(now, Input::Known { addresses: &addresses, found });
             }
             Message::DialFailed(address) => self.core.handle(now, Input::DialFailed { address }),
+            Message::NoRoom(address) => self.core.handle(now, Input::NoRoom { address }),
             Message::Control(control) => self.control(now, control),
             Message::Checked { verified } => self.checked(now, &verified),
             Message::Compared { same } => {
@@ -274,7 +296,7 @@ impl Actor {
             ),
         };
         if reply.send(link).is_ok() {
-            self.peers.insert(key, orders);
+            self.peers.insert(key, Wire { orders, serves_only: caps.serves_only });
             self.core.handle(now, Input::Joined { peer: key, caps });
         }
     }
@@ -298,6 +320,9 @@ impl Actor {
             WireEvent::FileChanged => return self.files_changed(now),
             WireEvent::Rejected(blocks) => {
                 return self.core.handle(now, Input::Rejected { peer, blocks: &blocks });
+            }
+            WireEvent::Caps { requests_max, listen_address } => {
+                Input::Caps { peer, requests_max, listen_address }
             }
             WireEvent::Has(availability) => Input::Has { peer, availability },
             WireEvent::Have(piece) => Input::Have { peer, piece },
@@ -388,21 +413,21 @@ impl Actor {
             }
             Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
             Control::Prioritise(ranges) => {
-                for (pieces, priority) in ranges {
-                    self.core.handle(now, Input::Prioritise { pieces, priority });
-                }
+                self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
             }
-            Control::Await { piece, at, done } => {
+            Control::Await { reader, piece, at, done } => {
                 if self.store.is_verified(piece) {
                     let _ = done.send(());
                 } else {
                     self.waiting.entry(piece).or_default().push(done);
-                    self.core.handle(now, Input::Deadline { piece, at });
+                    self.core.handle(now, Input::Deadline { reader, piece, at });
                 }
             }
-            Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
-            Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
+            Control::WantBy { reader, piece, at } => {
+                self.core.handle(now, Input::Deadline { reader, piece, at });
+            }
+            Control::ClearDeadlines(reader) => self.core.handle(now, Input::ClearDeadlines { reader }),
             Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
             Control::Knowable(pieces) => self.core.handle(now, Input::Knowable { pieces, known: true }),
             Control::Peers(reply) => {
@@ -551,15 +576,15 @@ impl Actor {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, orders)| orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
     }
 
     fn order(&mut self, peer: PeerKey, order: Order) {
-        if let Some(orders) = self.peers.get(&peer)
-            && orders.try_send(order).is_err()
+        if let Some(wire) = self.peers.get(&peer)
+            && wire.orders.try_send(order).is_err()
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);
@@ -567,8 +592,8 @@ impl Actor {
     }
 
     fn totals_now(&self) -> (u64, u64) {
-        let stats = self.core.stats(Instant::now());
-        (self.totals.0 + stats.downloaded, self.totals.1 + stats.uploaded)
+        let (downloaded, uploaded) = self.core.totals();
+        (self.totals.0 + downloaded, self.totals.1 + uploaded)
     }
 
     fn activity(&self) -> Activity {
