@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use peerage_content::{BLOCK_LENGTH, Layout};
 use peerage_sim::scenario::FlashCrowd;
-use peerage_sim::{Behaviour, Link, Network, NodeSpec, Parting, Reader};
+use peerage_sim::{Behaviour, Link, Network, NodeSpec, Parting};
 use peerage_swarm::core::Config;
 
 const PIECES: u32 = 60;
@@ -130,57 +130,6 @@ fn a_poisoner_is_banned_by_those_it_served_and_the_honest_never() {
         let length = u64::from(PIECES * BLOCKS * BLOCK_LENGTH);
         let wasted: u64 = summaries.iter().map(|node| node.stats.wasted).max().unwrap();
         assert!(wasted < length / 3, "seed {seed}: one wasted {wasted} bytes");
-    }
-}
-
-#[test]
-fn loss_slows_one_flow_but_many_together_fill_the_link() {
-    for seed in 1..=3 {
-        let lossy = Link { latency: Duration::from_millis(25), loss: 0.01, ..Link::new(UP, 10 * UP) };
-        let mut network = Network::new(layout(), seed);
-        network.add(NodeSpec::seed(lossy));
-        (0..10).for_each(|_| {
-            network.add(NodeSpec::leecher(lossy));
-        });
-        assert!(network.run(HOUR));
-        let length = f64::from(PIECES * BLOCKS * BLOCK_LENGTH);
-        let ratio = network.now().as_secs_f64() / (length / UP as f64);
-        assert!(ratio < 1.6, "seed {seed}: {ratio}");
-    }
-}
-
-/// Long ways and losses at once, on links that one flow cannot fill.
-#[test]
-fn a_fast_link_across_the_world_is_filled_by_many_flows() {
-    let far = Link { latency: Duration::from_millis(75), loss: 0.005, ..Link::new(8 * UP, 80 * UP) };
-    for seed in 1..=3 {
-        let mut network = Network::new(layout(), seed);
-        network.add(NodeSpec::seed(far));
-        (0..20).for_each(|_| {
-            network.add(NodeSpec::leecher(far));
-        });
-        assert!(network.run(HOUR));
-        let length = f64::from(PIECES * BLOCKS * BLOCK_LENGTH);
-        let ratio = network.now().as_secs_f64() / (length / (8 * UP) as f64);
-        assert!(ratio < 4.0, "seed {seed}: {ratio}");
-    }
-}
-
-#[test]
-fn a_viewer_sees_the_film_without_a_stop() {
-    for seed in 1..=3 {
-        let reader = Reader { rate: UP * 7 / 10, patience: Duration::from_secs(15), window: 8 };
-        let mut network =
-            network(seed, 8, |_| NodeSpec { reader: Some(reader), ..NodeSpec::leecher(link()) });
-        assert!(network.run(HOUR), "seed {seed}");
-        network.pass(Duration::from_secs(200));
-        for (node, summary) in network.summaries().iter().enumerate() {
-            assert!(
-                summary.stalled < Duration::from_secs(3),
-                "seed {seed}: node {node} stood {:?}",
-                summary.stalled
-            );
-        }
     }
 }
 
