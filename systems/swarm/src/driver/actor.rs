@@ -88,13 +88,16 @@ pub(super) struct Actor {
     /// [`Store::losses`] as of the last comparison with the core.
     losses: u64,
     finished: bool,
+    super_seeding: bool,
+    /// Peers were told that we will download nothing.
+    told_upload_only: bool,
     totals: (u64, u64),
 }
 
-/// A peer's connection.
+/// Our end of a link.
 struct Wire {
     orders: mpsc::Sender<Order>,
-    /// It does not care what we have.
+    /// What we have is nothing to it.
     serves_only: bool,
 }
 
@@ -112,11 +115,16 @@ impl Actor {
         publish: watch::Sender<Progress>,
     ) -> Self {
         let now = Instant::now();
+        let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
         core.handle(now, Input::Prioritise { ranges: &parts.priorities });
         for entry in parts.truth.missing_layers() {
-            core.handle(now, Input::Knowable { pieces: parts.layout.pieces_of(entry), known: false });
+            let pieces = parts.layout.pieces_of(entry);
+            // The v1 hashes of a hybrid verify what its missing layers do not.
+            if !pieces.clone().all(|piece| parts.truth.knows(piece)) {
+                core.handle(now, Input::Knowable { pieces, known: false });
+            }
         }
         Self {
             core,
@@ -147,6 +155,8 @@ impl Actor {
             changed: None,
             losses: 0,
             finished: false,
+            super_seeding,
+            told_upload_only: false,
             totals: parts.totals,
         }
     }
@@ -411,7 +421,10 @@ impl Actor {
                 self.flow(now);
                 self.publish_now(now);
             }
-            Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
+            Control::Configure(config) => {
+                self.super_seeding = config.super_seeding;
+                self.core.handle(now, Input::Configure(config));
+            }
             Control::Prioritise(ranges) => {
                 self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
@@ -549,6 +562,16 @@ impl Actor {
         if !self.finished && self.checking.is_none() && self.stalled.is_none() && self.core.is_finished() {
             self.finish(now);
         }
+        if self.told_upload_only != self.is_upload_only() {
+            self.told_upload_only = self.is_upload_only();
+            let upload_only = self.told_upload_only;
+            self.broadcast(|| Order::UploadOnly(upload_only));
+        }
+    }
+
+    /// Whether peers may know that we will download nothing. While super-seeding we pretend to.
+    fn is_upload_only(&self) -> bool {
+        self.finished && !self.super_seeding
     }
 
     /// Every wanted piece is verified: completes the files, once.
@@ -568,10 +591,10 @@ impl Actor {
         self.resources.pool.shrink();
         self.records.totals(self.totals_now());
         self.records.complete(&self.store, &self.resources.workers);
-        self.broadcast(|| Order::UploadOnly);
         self.publish_now(now);
     }
 
+    /// Orders all peers that care what we have.
     fn broadcast(&mut self, order: impl Fn() -> Order) {
         let behind: Vec<_> = self
             .peers
@@ -619,6 +642,7 @@ impl Actor {
             activity: self.activity(),
             verified_bytes: self.store.verified_bytes(),
             finished: self.finished,
+            upload_only: self.is_upload_only(),
             downloaded_total: self.totals.0 + stats.downloaded,
             uploaded_total: self.totals.1 + stats.uploaded,
             stats,
