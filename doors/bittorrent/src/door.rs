@@ -482,10 +482,12 @@ impl DoorInner {
         let tasks = self.tasks.clone();
         tasks.spawn(async move {
             // The transfer knows whom it may dial.
-            if self.dial(&torrent, address, Found::GIVEN, None).await.is_err()
-                && let Some(ready) = torrent.ready()
-            {
-                ready.transfer.dial_failed(address).await;
+            let dialled = self.dial(&torrent, address, Found::GIVEN, None).await;
+            let Some(ready) = torrent.ready() else { return };
+            match dialled {
+                Ok(()) => {}
+                Err(GreetError::NoRoom) => ready.transfer.no_room(address).await,
+                Err(_) => ready.transfer.dial_failed(address).await,
             }
         });
     }
@@ -499,7 +501,9 @@ impl DoorInner {
         greeted: Option<mpsc::Sender<SocketAddr>>,
     ) -> Result<(), GreetError> {
         let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
-        let Ok(_permit) = self.connections.clone().try_acquire_owned() else { return Err(cancelled()) };
+        let Ok(_permit) = self.connections.clone().try_acquire_owned() else {
+            return Err(GreetError::NoRoom);
+        };
         let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
         let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
         let mut failure = cancelled();
