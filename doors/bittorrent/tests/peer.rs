@@ -100,7 +100,8 @@ async fn a_connection_that_can_neither_read_nor_write_costs_nothing() {
     let before = cpu_time();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let spent = cpu_time() - before;
-    assert!(spent < Duration::from_millis(250), "{spent:?} of 500 ms");
+    // A machine that is busy with other things leaves a spinning thread little, but far more than this.
+    assert!(spent < Duration::from_millis(25), "{spent:?} of 500 ms");
 }
 
 /// What this thread has used; all tasks of a test run on it.
@@ -172,4 +173,39 @@ async fn upload_only_is_taken_back_when_something_is_wanted_again() {
     std::fs::write(target.join("source/c"), [0; 100]).unwrap();
     transfer.verify().await;
     assert!(!peer.until_extended(told).await);
+}
+
+/// Two transfers may come to the same name, as when a magnet link turns out to be half of a hybrid that is there.
+#[tokio::test]
+async fn a_torrent_keeps_its_name_whoever_else_claims_it() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    small_files(&source);
+    let metainfo = torrent_of(&source, Format::V1, BLOCK_LENGTH);
+    let node = Node::open(Encryption::Allow).await;
+    node.seed(&metainfo, &source);
+    let claimant = node.door.add(metainfo.info.hashes, None);
+    assert!(!node.door.name(&claimant, metainfo.info.hashes));
+    node.door.remove(&claimant);
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+    peer.until(|message| matches!(message, Message::HaveAll).then_some(())).await;
+}
+
+/// Seeds with nothing to do must not keep others from connecting.
+#[tokio::test]
+async fn an_idle_connection_makes_room_for_another() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    small_files(&source);
+    let metainfo = torrent_of(&source, Format::V1, BLOCK_LENGTH);
+    let node = Node::with_connections(Encryption::Allow, 3).await;
+    node.seed(&metainfo, &source);
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let mut peers = Vec::new();
+    for _ in 0..6 {
+        let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+        peer.until(|message| matches!(message, Message::HaveAll).then_some(())).await;
+        peers.push(peer);
+    }
 }

@@ -41,7 +41,7 @@ pub(super) struct Talk {
     encrypted: bool,
     v2: bool,
     pub(super) key: Option<PeerKey>,
-    found: Found,
+    found: Option<Found>,
     listen_address: Option<SocketAddr>,
     requests_max: usize,
     ids: ExtensionIds,
@@ -156,8 +156,8 @@ impl Talk {
         self.limits.pieces = Some(pieces);
         let link = ready.transfer.join(caps).await.map_err(|_| Ending::TransferEnded)?;
         self.key = Some(link.key());
-        if self.found != Found::default() {
-            ready.transfer.known(vec![self.address], self.found).await;
+        if let Some(found) = self.found.filter(|_| self.outgoing) {
+            ready.transfer.known(vec![self.address], found).await;
         }
         self.ready = Some(ready);
         if let Some(memo) = self.memo.take() {
