@@ -533,9 +533,10 @@ impl DoorInner {
         }
     }
 
+    /// A peer named its DHT node.
     pub(crate) fn dht_node(&self, address: SocketAddr) {
-        if let Some(dht) = self.dht.clone() {
-            self.tasks.spawn(async move { dht.add_node(address).await });
+        if let Some(dht) = &self.dht {
+            dht.hear_of_node(address);
         }
     }
 

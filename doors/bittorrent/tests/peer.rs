@@ -13,7 +13,7 @@ use peerage_bittorrent::mse::Encryption;
 use peerage_bittorrent::wire::extended::{
     ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds, MetadataMessage,
 };
-use peerage_bittorrent::wire::{Message, Reserved};
+use peerage_bittorrent::wire::{HashRequest, Message, Reserved};
 use peerage_content::{BLOCK_LENGTH, Block};
 use peerage_swarm::driver::Direction;
 
@@ -208,4 +208,31 @@ async fn an_idle_connection_makes_room_for_another() {
         peer.until(|message| matches!(message, Message::HaveAll).then_some(())).await;
         peers.push(peer);
     }
+}
+
+/// libtorrent takes piece layers that come between blocks for a contradiction, and stops its torrent for good.
+#[tokio::test]
+async fn blocks_of_a_hybrid_wait_while_the_peer_asks_for_hashes() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    std::fs::write(&source, vec![7; 128 << 10]).unwrap();
+    let metainfo = torrent_of(&source, Format::Hybrid, 64 << 10);
+    let node = Node::open(Encryption::Allow).await;
+    node.seed(&metainfo, &source);
+    let by_v2 = metainfo.info.hashes.swarm_v2().unwrap();
+    let mut peer = RawPeer::join(node.address(), by_v2, ExtendedHandshake::default()).await;
+    peer.send(&[Message::Interested]).await;
+    peer.until(|message| matches!(message, Message::Unchoke).then_some(())).await;
+    peer.send(&[Message::Request(Block { piece: 0, begin: 0, length: BLOCK_LENGTH })]).await;
+    // As long as a question takes over a long line.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let root = metainfo.truth().unwrap().v2_root(0).unwrap();
+    peer.send(&[Message::HashRequest(HashRequest { root, base: 2, index: 0, count: 2, proofs: 0 })]).await;
+    let first = |message: &Message<'_>| match message {
+        Message::Hashes { .. } => Some("hashes"),
+        Message::Piece { .. } => Some("block"),
+        _ => None,
+    };
+    assert_eq!(peer.until(first).await, "hashes");
+    assert_eq!(peer.until(first).await, "block");
 }
