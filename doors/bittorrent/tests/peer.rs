@@ -170,6 +170,9 @@ async fn upload_only_is_taken_back_when_something_is_wanted_again() {
         _ => None,
     };
     assert!(peer.until_extended(told).await);
+    // Whoever answers has read how the peer wants to be told.
+    peer.extended(&ExtendedMessage::Metadata(MetadataMessage::Request { piece: 0 })).await;
+    peer.until_extended(|message| matches!(message, ExtendedMessage::Metadata(_)).then_some(())).await;
     std::fs::write(target.join("source/c"), [0; 100]).unwrap();
     transfer.verify().await;
     assert!(!peer.until_extended(told).await);
