@@ -527,8 +527,10 @@ mod tests {
     fn of_the_quiet_the_oldest_goes_and_whoever_offers_metadata_stays() {
         let torrent = torrent();
         let own = PeerId::new(*b"-PG0100-", [0; 12]);
-        let (now, patience) = (Instant::now(), Duration::from_secs(20));
-        let admit = |number| torrent.admit(own, &arrival(number, Found::DHT), now).unwrap().cancel;
+        let (start, patience) = (Instant::now(), Duration::from_secs(20));
+        let at = |number: u8| start + Duration::from_secs(number.into());
+        let admit = |number| torrent.admit(own, &arrival(number, Found::DHT), at(number)).unwrap().cancel;
+        let now = at(3);
         let tokens = [1, 2, 3].map(admit);
         torrent.search().holders.insert(address(1));
         torrent.dismiss_quiet(now, patience, 1);
