@@ -678,8 +678,8 @@ impl Talk {
             Order::DontHave(piece) => {
                 ExtendedMessage::DontHave(piece).encode(&self.ids, out.buffer());
             }
-            Order::UploadOnly => {
-                ExtendedMessage::UploadOnly(true).encode(&self.ids, out.buffer());
+            Order::UploadOnly(upload_only) => {
+                ExtendedMessage::UploadOnly(upload_only).encode(&self.ids, out.buffer());
             }
             Order::Close(why) => return Err(Ending::Dismissed(why)),
         }

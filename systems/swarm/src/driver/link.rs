@@ -26,8 +26,8 @@ pub enum Order {
     Have(PieceIndex),
     /// Tell that a piece is gone.
     DontHave(PieceIndex),
-    /// Tell that we will download nothing (more).
-    UploadOnly,
+    /// Tell whether we will download nothing (more).
+    UploadOnly(bool),
     /// Close the connection.
     Close(Dismissal),
 }
@@ -95,7 +95,7 @@ impl PeerLink {
 }
 
 impl Drop for PeerLink {
-    /// Says goodbye at once if there is room; else the transfer finds the closed link at its next tick.
+    /// Says goodbye at once if there is room; else the transfer finds the closed link within a second.
     fn drop(&mut self) {
         let _ = self.messages.try_send(Message::Left(self.key));
     }
