@@ -60,7 +60,7 @@ pub(super) struct Actor {
     throttle: Arc<Throttle>,
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
-    peers: HashMap<PeerKey, mpsc::Sender<Order>>,
+    peers: HashMap<PeerKey, Wire>,
     peers_seen: u64,
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
     publish: watch::Sender<Progress>,
@@ -83,9 +83,17 @@ pub(super) struct Actor {
     /// [`Store::losses`] as of the last comparison with the core.
     losses: u64,
     finished: bool,
-    /// Peers were told that we want nothing more.
-    upload_only: bool,
+    super_seeding: bool,
+    /// Peers were told that we will download nothing.
+    told_upload_only: bool,
     totals: (u64, u64),
+}
+
+/// Our end of a link.
+struct Wire {
+    orders: mpsc::Sender<Order>,
+    /// What we have is nothing to it.
+    serves_only: bool,
 }
 
 impl Actor {
@@ -96,13 +104,18 @@ impl Actor {
         publish: watch::Sender<Progress>,
     ) -> Self {
         let now = Instant::now();
+        let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
         for (pieces, priority) in parts.priorities {
             core.handle(now, Input::Prioritise { pieces, priority });
         }
         for entry in parts.truth.missing_layers() {
-            core.handle(now, Input::Knowable { pieces: parts.layout.pieces_of(entry), known: false });
+            let pieces = parts.layout.pieces_of(entry);
+            // The v1 hashes of a hybrid verify what its missing layers do not.
+            if !pieces.clone().all(|piece| parts.truth.knows(piece)) {
+                core.handle(now, Input::Knowable { pieces, known: false });
+            }
         }
         let stagger = parts.seed as f64 / u64::MAX as f64;
         Self {
@@ -134,7 +147,8 @@ impl Actor {
             changed: None,
             losses: 0,
             finished: false,
-            upload_only: false,
+            super_seeding,
+            told_upload_only: false,
             totals: parts.totals,
         }
     }
@@ -245,7 +259,7 @@ impl Actor {
             intake.relieve();
         }
         let gone: Vec<_> =
-            self.peers.iter().filter(|(_, orders)| orders.is_closed()).map(|(key, _)| *key).collect();
+            self.peers.iter().filter(|(_, wire)| wire.orders.is_closed()).map(|(key, _)| *key).collect();
         gone.into_iter().for_each(|peer| self.left(peer));
     }
 
@@ -284,7 +298,7 @@ impl Actor {
             ),
         };
         if reply.send(link).is_ok() {
-            self.peers.insert(key, orders);
+            self.peers.insert(key, Wire { orders, serves_only: caps.serves_only });
             self.compare_by(now + disk::COMPARE_EVERY);
             self.core.handle(now, Input::Joined { peer: key, caps });
         }
@@ -380,7 +394,10 @@ impl Actor {
                 self.flow(now);
                 self.publish_now(now);
             }
-            Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
+            Control::Configure(config) => {
+                self.super_seeding = config.super_seeding;
+                self.core.handle(now, Input::Configure(config));
+            }
             Control::Prioritise(ranges) => {
                 for (pieces, priority) in ranges {
                     self.core.handle(now, Input::Prioritise { pieces, priority });
@@ -426,10 +443,16 @@ impl Actor {
             self.finish(now);
             self.carry_out();
         }
-        if self.upload_only && !self.core.is_finished() {
-            self.upload_only = false;
-            self.broadcast(|| Order::UploadOnly(false));
+        if self.told_upload_only != self.is_upload_only() {
+            self.told_upload_only = self.is_upload_only();
+            let upload_only = self.told_upload_only;
+            self.broadcast(|| Order::UploadOnly(upload_only));
         }
+    }
+
+    /// Whether peers may know that we will download nothing. While super-seeding we pretend to.
+    fn is_upload_only(&self) -> bool {
+        self.finished && !self.super_seeding
     }
 
     /// Carries out what the core wants. Its outputs are about the moment they were made: nothing may be given to the intake, or to
@@ -465,19 +488,20 @@ impl Actor {
         }
     }
 
+    /// Orders all peers that care what we have.
     fn broadcast(&mut self, order: impl Fn() -> Order) {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, orders)| orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
     }
 
     fn order(&mut self, peer: PeerKey, order: Order) {
-        if let Some(orders) = self.peers.get(&peer)
-            && orders.try_send(order).is_err()
+        if let Some(wire) = self.peers.get(&peer)
+            && wire.orders.try_send(order).is_err()
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);
@@ -512,6 +536,7 @@ impl Actor {
             activity: self.activity(),
             verified_bytes: self.store.verified_bytes(),
             finished: self.finished,
+            upload_only: self.is_upload_only(),
             downloaded_total: self.totals.0 + stats.downloaded,
             uploaded_total: self.totals.1 + stats.uploaded,
             stats,

@@ -231,10 +231,6 @@ impl Actor {
         self.resources.pool.shrink();
         self.records.totals(self.totals_now(), now);
         self.records.complete(now);
-        if !self.upload_only {
-            self.upload_only = true;
-            self.broadcast(|| Order::UploadOnly(true));
-        }
         self.publish_now(now);
     }
 }
