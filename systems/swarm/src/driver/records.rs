@@ -39,7 +39,7 @@ pub(super) struct Records {
     flushed: bool,
     commit_at: Option<Instant>,
     flush_at: Option<Instant>,
-    commit: Option<oneshot::Receiver<Commit>>,
+    commit: Option<oneshot::Receiver<Box<Commit>>>,
     flush: Option<oneshot::Receiver<Result<(), StorageError>>>,
     /// The last commit failed.
     failing: bool,
@@ -61,7 +61,7 @@ pub(super) struct Outcome(Done);
 
 #[derive(Debug)]
 enum Done {
-    Commit(Result<Commit, oneshot::error::RecvError>),
+    Commit(Result<Box<Commit>, oneshot::error::RecvError>),
     Flush(Result<Result<(), StorageError>, oneshot::error::RecvError>),
 }
 
@@ -148,7 +148,7 @@ impl Records {
     }
 
     /// Takes the journal with everything that is to be written.
-    fn begin(&mut self) -> Option<Commit> {
+    fn begin(&mut self) -> Option<Box<Commit>> {
         let mut journal = self.journal.take()?;
         for (piece, verified) in self.changes.drain(..) {
             if verified { journal.verified(&[piece]) } else { journal.lost(&[piece]) }
@@ -158,7 +158,7 @@ impl Records {
         self.totals_recorded = self.totals;
         self.commit_at = None;
         let synced = std::mem::take(&mut self.flushed);
-        Some(Commit { journal, described, stamp, synced, result: Ok(()) })
+        Some(Box::new(Commit { journal, described, stamp, synced, result: Ok(()) }))
     }
 
     /// Waits until a worker is done; [`Records::heed`] takes that in. Cancel-safe.
@@ -178,7 +178,7 @@ impl Records {
     /// When file data could not be forced to disk; it is tried again.
     pub(super) fn heed(&mut self, Outcome(done): Outcome, now: Instant) -> Result<(), StorageError> {
         match done {
-            Done::Commit(Ok(commit)) => self.committed(commit, now),
+            Done::Commit(Ok(commit)) => self.committed(*commit, now),
             Done::Flush(Ok(Ok(()))) => {
                 self.flushed = true;
                 self.due(now);
@@ -214,7 +214,7 @@ impl Records {
         if let Some(commit) = self.commit.take()
             && let Ok(commit) = commit.await
         {
-            self.committed(commit, Instant::now());
+            self.committed(*commit, Instant::now());
         }
         self.stamp = true;
         let Some(mut commit) = self.begin() else { return };
