@@ -265,7 +265,7 @@ fn a_folder_deleted_between_two_runs_is_asked_for_and_filled_anew() {
         let link = link_of(&mut share);
         let mut get = pair.get(&link, &["--limit-down", "2M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
-        get.signal("KILL");
+        get.signal("INT");
         get.end();
         fs::remove_dir_all(&out).unwrap();
         let mut get = pair.get(&link, &[]);

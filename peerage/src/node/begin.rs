@@ -1,16 +1,17 @@
 //! From a torrent to a running transfer: what is on disk, what of it is believed, and the engine on top.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peerage_bittorrent::magnet::Magnet;
-use peerage_bittorrent::metainfo::Metainfo;
+use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::torrent::{Ready, Torrent};
 use peerage_content::{
-    EntryKind, FileStamp, Journal, Layout, PieceIndex, PieceSet, Place, Preallocation, Resumed, StorageError,
-    Store, Truth,
+    EntryKind, FileStamp, Journal, PieceIndex, PieceSet, Place, Preallocation, Resumed, StorageError, Store,
+    Truth,
 };
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
@@ -19,7 +20,6 @@ use super::Inner;
 use super::entry::{Entry, Running};
 use super::life::set_state;
 use super::select::piece_priorities;
-use super::views::file_entries;
 use crate::model::{AddRequest, FilePriority, GetRequest, Link, Problem, State};
 
 /// How often files that are not there are looked for again.
@@ -85,10 +85,7 @@ pub(super) async fn begin(
     let metainfo = sources.0.clone();
 
     let request = entry.facts().record.request.clone();
-    let (fetching, options) = match &request {
-        AddRequest::Share(share) => (false, &share.options),
-        AddRequest::Get(get) => (true, &get.options),
-    };
+    let fetching = matches!(request, AddRequest::Get(_));
     let layout = metainfo.info.layout.clone();
     let parts = TransferParts {
         priorities: piece_priorities(&layout, &opened.priorities),
@@ -100,7 +97,7 @@ pub(super) async fn begin(
         totals: opened.totals,
         suspect: opened.suspect,
         fetching,
-        config: Config { sequential: options.sequential, ..Config::default() },
+        config: config(entry, *node.door.public_address().borrow()),
         throttle: entry.throttle.clone(),
         seed: rand::random(),
         dialer: torrent.dialer(),
@@ -122,6 +119,15 @@ pub(super) async fn begin(
         facts.running = Some(running.clone());
     }
     Ok(running)
+}
+
+/// The settings of the engine for a transfer.
+pub(super) fn config(entry: &Entry, own_address: Option<SocketAddr>) -> Config {
+    let sequential = match &entry.facts().record.request {
+        AddRequest::Share(share) => share.options.sequential,
+        AddRequest::Get(get) => get.options.sequential,
+    };
+    Config { sequential, own_address, ..Config::default() }
 }
 
 /// Lets connections into a transfer whose disk has been checked.
@@ -191,7 +197,7 @@ fn open(
     let mut priorities = record.priorities;
     if priorities.len() != layout.entries().len() {
         priorities = vec![FilePriority::Normal; layout.entries().len()];
-        skip_unselected(&record.request, &layout, &mut priorities);
+        skip_unselected(&record.request, info, &mut priorities);
         entry.rules.apply(&layout, &mut priorities, true);
     }
     store.want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
@@ -238,12 +244,13 @@ fn absent(folder: &Path, why: &str) -> Refusal {
 }
 
 /// Leaves out the files that a magnet link does not select (BEP 53).
-fn skip_unselected(request: &AddRequest, layout: &Layout, priorities: &mut [FilePriority]) {
+fn skip_unselected(request: &AddRequest, info: &Info, priorities: &mut [FilePriority]) {
     let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
     let Ok(magnet) = link.parse::<Magnet>() else { return };
-    for (number, entry) in file_entries(layout).enumerate() {
-        let selected = u32::try_from(number).is_ok_and(|number| magnet.selects(number));
-        if !selected && let Some(priority) = priorities.get_mut(entry) {
+    for (entry, number) in info.selection_numbers() {
+        if !magnet.selects(number)
+            && let Some(priority) = priorities.get_mut(entry)
+        {
             *priority = FilePriority::Skip;
         }
     }
