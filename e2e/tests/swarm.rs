@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use peerage_e2e::peers::{Libtorrent, WebServer};
+use peerage_e2e::peers::{Libtorrent, Program, WebServer};
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{Peerage, alone, peerage};
 use serde_json::json;
