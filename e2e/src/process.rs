@@ -226,6 +226,9 @@ fn end_of<L: AsRef<str>>(lines: impl Iterator<Item = L>) -> String {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").field("name", &self.lines.name).field("id", &self.id()).finish_non_exhaustive()
+        f.debug_struct("Process")
+            .field("name", &self.lines.name)
+            .field("id", &self.id())
+            .finish_non_exhaustive()
     }
 }

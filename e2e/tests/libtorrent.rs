@@ -166,9 +166,8 @@ fn they_get_over_ipv6() {
 #[track_caller]
 fn is_encrypted(node: &mut Libtorrent) -> bool {
     let busy = |peer: &Value| peer["downloaded"].as_u64() > Some(0) || peer["uploaded"].as_u64() > Some(0);
-    let told = node.find("an exchange", |event| {
-        event["peers"].as_array().is_some_and(|peers| peers.iter().any(busy))
-    });
+    let told = node
+        .find("an exchange", |event| event["peers"].as_array().is_some_and(|peers| peers.iter().any(busy)));
     told["peers"].as_array().unwrap().iter().filter(|peer| busy(peer)).all(|peer| peer["encrypted"] == true)
 }
 

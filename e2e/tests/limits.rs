@@ -305,7 +305,8 @@ fn without_any_network_it_says_on_what_it_waits() {
     alone(|| {
         let pair = Pair::new();
         peerage_e2e::namespace::run("ip", &["link", "set", "lo", "down"]);
-        let link = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&tr=http://10.77.0.1:1/announce";
+        let link =
+            "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&tr=http://10.77.0.1:1/announce";
         let began = Instant::now();
         let mut get = Peerage::get(&pair.path("ben"), &[link, "-o", "out"]);
         let waits = progress(&mut get, "a view", |transfer| transfer["state"] == "fetching_metadata");

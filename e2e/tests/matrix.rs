@@ -209,7 +209,11 @@ impl Stage {
 
     /// What the downloader is given.
     fn source(&self) -> String {
-        if self.case.link { self.hash["magnet"].as_str().unwrap().to_owned() } else { self.room.text("x.torrent") }
+        if self.case.link {
+            self.hash["magnet"].as_str().unwrap().to_owned()
+        } else {
+            self.room.text("x.torrent")
+        }
     }
 
     #[track_caller]

@@ -127,7 +127,8 @@ fn what_is_wanted_more_comes_first() {
         let wishes = ["--priority", "b*=high", "--priority", "c*=low"];
         let mut get = Peerage::get(&pair.path("ben"), &[&[&link, "-o", "out"], &wishes[..]].concat());
         let verified = until("the file that is wanted most", || {
-            let shown = pair.ask(&["show", "1", "--files"]).remove(0);
+            let id = pair.ask(&["ls"]).first()?["id"].clone();
+            let shown = pair.ask(&["show", &id.to_string(), "--files"]).remove(0);
             let files = shown["file_list"].as_array()?.clone();
             let verified: Vec<u64> = files.iter().map(|file| number(&file["verified"])).collect();
             (verified.get(1) == Some(&(3 * MEBIBYTE as u64))).then_some(verified)
@@ -218,7 +219,11 @@ fn the_daemon_tells_of_a_transfer_while_it_runs() {
         assert!(peer["found"].as_array().unwrap().contains(&"given".into()), "{peer}");
 
         let shown = &pair.ask(&["show", "1"])[0];
-        assert_eq!((&shown["state"], &shown["peers_connected"]), (&"downloading".into(), &1.into()), "{shown}");
+        assert_eq!(
+            (&shown["state"], &shown["peers_connected"]),
+            (&"downloading".into(), &1.into()),
+            "{shown}"
+        );
         assert!((1..12 * MEBIBYTE as u64).contains(&number(&shown["verified"])), "{shown}");
 
         let endpoint = find_file(&pair.path("ben"), "daemon.json");
@@ -230,7 +235,8 @@ fn the_daemon_tells_of_a_transfer_while_it_runs() {
         let (_, text) = http(address, "GET", "/metrics", &token, "");
         let text = String::from_utf8(text).unwrap();
         let metric = |name: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
+            let line =
+                text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{text}"));
             line.trim().parse().unwrap()
         };
         assert!(metric("peerage_downloaded_bytes_total") > 0);
@@ -308,7 +314,8 @@ fn after_a_power_loss_what_was_lost_is_fetched_again() {
         until_the_power_goes(&pair, &link, SIZE);
         // The pages had not reached the disk: zeros are there now, in a file as old and as long as before.
         let (file, before) = (pair.arrived(), fs::metadata(pair.arrived()).unwrap());
-        let lost = fs::read(&file).unwrap().chunks(MEBIBYTE).position(|part| part.iter().any(|byte| *byte != 0));
+        let lost =
+            fs::read(&file).unwrap().chunks(MEBIBYTE).position(|part| part.iter().any(|byte| *byte != 0));
         let writer = OpenOptions::new().write(true).open(&file).unwrap();
         writer.write_all_at(&vec![0; MEBIBYTE], (lost.unwrap() * MEBIBYTE) as u64).unwrap();
         writer.set_modified(before.modified().unwrap()).unwrap();

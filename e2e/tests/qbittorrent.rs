@@ -16,7 +16,8 @@ fn they_dial_and_get_a_hybrid_folder() {
         let address = share.address();
         share.metadata();
         let theirs = Place::new("10.77.0.6", 6903);
-        let mut leech = QBittorrent::start(&theirs, Role::Leech, &room.text("x.torrent"), &room.path("theirs"));
+        let mut leech =
+            QBittorrent::start(&theirs, Role::Leech, &room.text("x.torrent"), &room.path("theirs"));
         leech.add_peer(&address);
         leech.complete();
         sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));

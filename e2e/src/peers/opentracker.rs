@@ -45,7 +45,10 @@ impl OpenTracker {
     /// Waits until it counts a seed of a swarm; `hash` is hexadecimal.
     #[track_caller]
     pub fn until_seeded(&self, hash: &str) {
-        let escaped: String = hash.as_bytes()[..40].chunks(2).map(|byte| format!("%{}{}", byte[0] as char, byte[1] as char)).collect();
+        let escaped: String = hash.as_bytes()[..40]
+            .chunks(2)
+            .map(|byte| format!("%{}{}", byte[0] as char, byte[1] as char))
+            .collect();
         until("a seed at the tracker", || {
             let (_, body) = http(&self.address, "GET", &format!("/scrape?info_hash={escaped}"), "", "");
             String::from_utf8_lossy(&body).contains("completei1e").then_some(())

@@ -69,6 +69,10 @@ impl Program for QBittorrent {
     fn complete(&mut self) {
         until("qBittorrent to have it all", || {
             let torrent = torrent()?;
+            if torrent["state"] == "error" {
+                // The false alarm of libtorrent that lt_node.py tells of.
+                request("POST", "/api/v2/torrents/resume", "hashes=all");
+            }
             (torrent["progress"] == 1 && torrent["state"].as_str()?.ends_with("UP")).then_some(())
         });
     }
