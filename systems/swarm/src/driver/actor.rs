@@ -15,9 +15,9 @@ use tracing::{debug, info, warn};
 
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
-use super::throttle::{PeerThrottle, Throttle};
+use super::throttle::{Direction, PeerThrottle, Throttle};
 use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
-use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
+use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm, Throttled};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
 const ORDERS: usize = 2_048;
@@ -48,6 +48,7 @@ pub(super) enum Message {
     Left(PeerKey),
     Known(Vec<SocketAddr>, Found),
     DialFailed(SocketAddr),
+    NoRoom(SocketAddr),
     Control(Control),
     Checked { verified: PieceSet },
     Compared { same: bool },
@@ -63,9 +64,11 @@ pub(super) struct Actor {
     truth: Arc<Truth>,
     resources: Resources,
     throttle: Arc<Throttle>,
+    /// Whether the limits bind, as the core was told.
+    throttled: Throttled,
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
-    peers: HashMap<PeerKey, mpsc::Sender<Order>>,
+    peers: HashMap<PeerKey, Wire>,
     peers_seen: u64,
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
     publish: watch::Sender<Progress>,
@@ -85,7 +88,17 @@ pub(super) struct Actor {
     /// [`Store::losses`] as of the last comparison with the core.
     losses: u64,
     finished: bool,
+    super_seeding: bool,
+    /// Peers were told that we will download nothing.
+    told_upload_only: bool,
     totals: (u64, u64),
+}
+
+/// Our end of a link.
+struct Wire {
+    orders: mpsc::Sender<Order>,
+    /// What we have is nothing to it.
+    serves_only: bool,
 }
 
 /// A recheck under way.
@@ -102,14 +115,13 @@ impl Actor {
         publish: watch::Sender<Progress>,
     ) -> Self {
         let now = Instant::now();
+        let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
-        for (pieces, priority) in parts.priorities {
-            core.handle(now, Input::Prioritise { pieces, priority });
-        }
+        core.handle(now, Input::Prioritise { ranges: &parts.priorities });
         for entry in parts.truth.missing_layers() {
             let pieces = parts.layout.pieces_of(entry);
-            // In a hybrid the v1 hash is there already: peers that know no v2 are enough.
+            // The v1 hashes of a hybrid verify what its missing layers do not.
             if !pieces.clone().all(|piece| parts.truth.knows(piece)) {
                 core.handle(now, Input::Knowable { pieces, known: false });
             }
@@ -124,6 +136,7 @@ impl Actor {
             truth: parts.truth,
             resources,
             throttle: parts.throttle,
+            throttled: Throttled::default(),
             messages,
             dialer: parts.dialer,
             peers: HashMap::new(),
@@ -142,6 +155,8 @@ impl Actor {
             changed: None,
             losses: 0,
             finished: false,
+            super_seeding,
+            told_upload_only: false,
             totals: parts.totals,
         }
     }
@@ -212,7 +227,7 @@ impl Actor {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(now, Input::Tick);
             let gone: Vec<_> =
-                self.peers.iter().filter(|(_, orders)| orders.is_closed()).map(|(key, _)| *key).collect();
+                self.peers.iter().filter(|(_, wire)| wire.orders.is_closed()).map(|(key, _)| *key).collect();
             gone.into_iter().for_each(|peer| self.left(peer));
         }
         if self.stalled.as_ref().is_some_and(|(_, at)| *at <= now) {
@@ -233,8 +248,20 @@ impl Actor {
             intake.relieve();
         }
         if now >= self.published_at + PUBLISH_EVERY {
+            self.heed_throttles(now);
             self.records.totals(self.totals_now());
             self.publish_now(now);
+        }
+    }
+
+    /// Tells the core when rate limits begin or cease to bind: it judges peers by what they send and take.
+    fn heed_throttles(&mut self, now: Instant) {
+        let binds =
+            |direction| self.throttle.binds(direction, now) || self.resources.throttle.binds(direction, now);
+        let throttled = Throttled { up: binds(Direction::Up), down: binds(Direction::Down) };
+        if self.throttled != throttled {
+            self.throttled = throttled;
+            self.core.handle(now, Input::Throttled(throttled));
         }
     }
 
@@ -248,6 +275,7 @@ impl Actor {
                 self.core.handle(now, Input::Known { addresses: &addresses, found });
             }
             Message::DialFailed(address) => self.core.handle(now, Input::DialFailed { address }),
+            Message::NoRoom(address) => self.core.handle(now, Input::NoRoom { address }),
             Message::Control(control) => self.control(now, control),
             Message::Checked { verified } => self.checked(now, &verified),
             Message::Compared { same } => {
@@ -278,7 +306,7 @@ impl Actor {
             ),
         };
         if reply.send(link).is_ok() {
-            self.peers.insert(key, orders);
+            self.peers.insert(key, Wire { orders, serves_only: caps.serves_only });
             self.core.handle(now, Input::Joined { peer: key, caps });
         }
     }
@@ -302,6 +330,9 @@ impl Actor {
             WireEvent::FileChanged => return self.files_changed(now),
             WireEvent::Rejected(blocks) => {
                 return self.core.handle(now, Input::Rejected { peer, blocks: &blocks });
+            }
+            WireEvent::Caps { requests_max, listen_address } => {
+                Input::Caps { peer, requests_max, listen_address }
             }
             WireEvent::Has(availability) => Input::Has { peer, availability },
             WireEvent::Have(piece) => Input::Have { peer, piece },
@@ -390,23 +421,26 @@ impl Actor {
                 self.flow(now);
                 self.publish_now(now);
             }
-            Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
+            Control::Configure(config) => {
+                self.super_seeding = config.super_seeding;
+                self.core.handle(now, Input::Configure(config));
+            }
             Control::Prioritise(ranges) => {
-                for (pieces, priority) in ranges {
-                    self.core.handle(now, Input::Prioritise { pieces, priority });
-                }
+                self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
             }
-            Control::Await { piece, at, done } => {
+            Control::Await { reader, piece, at, done } => {
                 if self.store.is_verified(piece) {
                     let _ = done.send(());
                 } else {
                     self.waiting.entry(piece).or_default().push(done);
-                    self.core.handle(now, Input::Deadline { piece, at });
+                    self.core.handle(now, Input::Deadline { reader, piece, at });
                 }
             }
-            Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
-            Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
+            Control::WantBy { reader, piece, at } => {
+                self.core.handle(now, Input::Deadline { reader, piece, at });
+            }
+            Control::ClearDeadlines(reader) => self.core.handle(now, Input::ClearDeadlines { reader }),
             Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
             Control::Knowable(pieces) => self.core.handle(now, Input::Knowable { pieces, known: true }),
             Control::Peers(reply) => {
@@ -528,6 +562,16 @@ impl Actor {
         if !self.finished && self.checking.is_none() && self.stalled.is_none() && self.core.is_finished() {
             self.finish(now);
         }
+        if self.told_upload_only != self.is_upload_only() {
+            self.told_upload_only = self.is_upload_only();
+            let upload_only = self.told_upload_only;
+            self.broadcast(|| Order::UploadOnly(upload_only));
+        }
+    }
+
+    /// Whether peers may know that we will download nothing. While super-seeding we pretend to.
+    fn is_upload_only(&self) -> bool {
+        self.finished && !self.super_seeding
     }
 
     /// Every wanted piece is verified: completes the files, once.
@@ -547,23 +591,23 @@ impl Actor {
         self.resources.pool.shrink();
         self.records.totals(self.totals_now());
         self.records.complete(&self.store, &self.resources.workers);
-        self.broadcast(|| Order::UploadOnly);
         self.publish_now(now);
     }
 
+    /// Orders all peers that care what we have.
     fn broadcast(&mut self, order: impl Fn() -> Order) {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, orders)| orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
     }
 
     fn order(&mut self, peer: PeerKey, order: Order) {
-        if let Some(orders) = self.peers.get(&peer)
-            && orders.try_send(order).is_err()
+        if let Some(wire) = self.peers.get(&peer)
+            && wire.orders.try_send(order).is_err()
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);
@@ -571,8 +615,8 @@ impl Actor {
     }
 
     fn totals_now(&self) -> (u64, u64) {
-        let stats = self.core.stats(Instant::now());
-        (self.totals.0 + stats.downloaded, self.totals.1 + stats.uploaded)
+        let (downloaded, uploaded) = self.core.totals();
+        (self.totals.0 + downloaded, self.totals.1 + uploaded)
     }
 
     fn activity(&self) -> Activity {
@@ -598,6 +642,7 @@ impl Actor {
             activity: self.activity(),
             verified_bytes: self.store.verified_bytes(),
             finished: self.finished,
+            upload_only: self.is_upload_only(),
             downloaded_total: self.totals.0 + stats.downloaded,
             uploaded_total: self.totals.1 + stats.uploaded,
             stats,
