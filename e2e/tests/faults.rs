@@ -57,14 +57,14 @@ fn fifty_kills_of_either_side_lose_nothing() {
     const KILLS: usize = 50;
     const SIZE: usize = 40 * MEBIBYTE;
     const KEPT_AFTER: Duration = Duration::from_secs(5);
-    /// What is under way at a kill: less than half a second's worth at the rate of the test.
+    /// What is under way at a kill: less than a second's worth at the rate of the test.
     const LOST_PER_LIFE: usize = 384 << 10;
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(SIZE);
         let mut share = pair.share(&film);
         let link = link_of(&mut share);
-        let slowly = ["--limit-down", "900k"];
+        let slowly = ["--limit-down", "400k"];
         let mut chance = Chance::new(20_261_121);
         let mut get = pair.get(&link, &slowly);
         let mut diary = Diary::default();
@@ -79,7 +79,7 @@ fn fifty_kills_of_either_side_lose_nothing() {
                 diary.update(&get.process);
                 diary.verified().next()
             });
-            let moment = Instant::now() + chance.span(50, 1_500);
+            let moment = Instant::now() + chance.span(10, 1_200);
             until("the moment of the kill", || {
                 diary.update(&get.process);
                 (Instant::now() >= moment).then_some(())

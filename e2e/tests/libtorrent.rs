@@ -4,12 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
+use peerage_e2e::faults::wire::RawPeer;
 use peerage_e2e::peers::{Libtorrent, Program};
 use peerage_e2e::sample::{self, Room};
-use peerage_e2e::{Peerage, alone, until};
+use peerage_e2e::{PATIENCE, Peerage, alone, until};
 use serde_json::{Value, json};
 
 /// Where libtorrent listens.
@@ -207,7 +212,7 @@ fn we_share_to_encrypted_peers_only() {
     });
 }
 
-/// A seed that speaks plain alone is met, and gives nothing; another one gives everything.
+/// A peer that speaks plain alone is dialled, in cipher only, and gets nothing; another one gives everything.
 #[test]
 fn require_meets_a_plain_only_peer_and_nothing_moves() {
     const PLAIN: &str = "10.77.0.4:6901";
@@ -216,16 +221,40 @@ fn require_meets_a_plain_only_peer_and_nothing_moves() {
         put(&room, "theirs", "film.mkv");
         let torrent = room.path("x.torrent");
         Libtorrent::make(&room.path("theirs/film.mkv"), &torrent, "v1", Value::Null);
-        let plain = json!({ "encryption": "disabled" });
-        let mut plain = Libtorrent::seed(PLAIN, &torrent, &room.path("theirs"), plain);
+        let (told, calls) = mpsc::channel();
+        let plain = TcpListener::bind(PLAIN).unwrap();
+        thread::spawn(move || {
+            for mut socket in plain.incoming().flatten() {
+                let mut first = [0; 20];
+                socket.read_exact(&mut first).unwrap();
+                let _ = told.send(first);
+            }
+        });
         let flags = ["../x.torrent", "--peer", PLAIN, "--peer", THEIRS, "--encryption", "require"];
         let mut get = Peerage::get(&room.path("ours"), &[&flags[..], &ALONE].concat());
-        plain.find("a connection that ends", |event| event["event"] == "problem");
+        let first = calls.recv_timeout(PATIENCE).unwrap();
+        assert_ne!(&first, b"\x13BitTorrent protocol");
         let _seed = Libtorrent::seed(THEIRS, &torrent, &room.path("theirs"), Value::Null);
         get.complete();
         sample::assert_same(&room.path("theirs/film.mkv"), &room.path("ours/film.mkv"));
-        let told = plain.find("a report after that", |event| event["event"] == "progress");
-        assert_eq!(told["uploaded"], 0, "{told}");
+        assert!(calls.try_iter().all(|first| first != *b"\x13BitTorrent protocol"));
+    });
+}
+
+/// The same as the one who is dialled: a plain greeting is not answered.
+#[test]
+fn require_does_not_answer_a_plain_greeting() {
+    alone(|| {
+        let room = Room::new();
+        put(&room, "ours", "film.mkv");
+        let flags = ["film.mkv", "--v1-only", "--encryption", "require"];
+        let mut share = Peerage::share(&room.path("ours"), &[&flags[..], &ALONE].concat());
+        let address = share.address();
+        let hash = share.metadata()["info_hash_v1"].as_str().unwrap().to_owned();
+        let hash: Vec<u8> =
+            (0..20).map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap()).collect();
+        assert!(RawPeer::greet(&address, &hash.try_into().unwrap()).is_err());
+        assert!(share.process.runs());
     });
 }
 

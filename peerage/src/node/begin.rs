@@ -70,7 +70,7 @@ pub(super) async fn begin(
         totals: opened.totals,
         suspect: opened.suspect,
         fetching,
-        config: Config { sequential: options.sequential, ..Config::default() },
+        config: swarm_config(options.sequential, node.config.connections_max),
         throttle: entry.throttle.clone(),
         seed: rand::random(),
         dialer: torrent.dialer(),
@@ -92,6 +92,14 @@ pub(super) async fn begin(
         facts.running = Some(running.clone());
     }
     Ok(running)
+}
+
+/// No transfer takes all connections of the node: the door turns away whoever comes when all are taken, and a transfer that is
+/// full decides whom a newcomer replaces.
+fn swarm_config(sequential: bool, connections: usize) -> Config {
+    let usual = Config::default();
+    let connections_max = usual.connections_max.min(connections.div_ceil(5) * 4).max(1);
+    Config { sequential, connections_max, ..usual }
 }
 
 /// Lets connections into a transfer whose disk has been checked.
