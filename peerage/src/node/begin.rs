@@ -1,14 +1,14 @@
 //! From a torrent to a running transfer: what is on disk, what of it is believed, and the engine on top.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use peerage_bittorrent::magnet::Magnet;
-use peerage_bittorrent::metainfo::Metainfo;
+use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::torrent::{Ready, Torrent};
 use peerage_content::{
-    EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store,
-    Truth,
+    EntryKind, FileStamp, Journal, PieceSet, Place, Preallocation, Resumed, StorageError, Store, Truth,
 };
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
@@ -16,7 +16,6 @@ use peerage_swarm::driver::{Transfer, TransferParts};
 use super::Inner;
 use super::entry::{Entry, Running};
 use super::select::piece_priorities;
-use super::views::file_entries;
 use crate::model::{AddRequest, FilePriority, GetRequest, Link, Problem};
 
 /// What is known of the bytes before anything was read.
@@ -55,10 +54,7 @@ pub(super) async fn begin(
     .map_err(|error| Problem::new("internal", error))??;
 
     let request = entry.facts().record.request.clone();
-    let (fetching, options) = match &request {
-        AddRequest::Share(share) => (false, &share.options),
-        AddRequest::Get(get) => (true, &get.options),
-    };
+    let fetching = matches!(request, AddRequest::Get(_));
     let layout = metainfo.info.layout.clone();
     let parts = TransferParts {
         priorities: piece_priorities(&layout, &opened.priorities),
@@ -70,7 +66,7 @@ pub(super) async fn begin(
         totals: opened.totals,
         suspect: opened.suspect,
         fetching,
-        config: swarm_config(options.sequential, node.config.connections_max),
+        config: config(entry, *node.door.public_address().borrow(), node.config.connections_max),
         throttle: entry.throttle.clone(),
         seed: rand::random(),
         dialer: torrent.dialer(),
@@ -94,12 +90,16 @@ pub(super) async fn begin(
     Ok(running)
 }
 
-/// No transfer takes all connections of the node: the door turns away whoever comes when all are taken, and a transfer that is
-/// full decides whom a newcomer replaces.
-fn swarm_config(sequential: bool, connections: usize) -> Config {
+/// The settings of the engine for a transfer, in a node of so many connections. None takes all of them: the door turns away
+/// whoever comes when all are taken, but a transfer that is full decides whom a newcomer replaces.
+pub(super) fn config(entry: &Entry, own_address: Option<SocketAddr>, connections: usize) -> Config {
+    let sequential = match &entry.facts().record.request {
+        AddRequest::Share(share) => share.options.sequential,
+        AddRequest::Get(get) => get.options.sequential,
+    };
     let usual = Config::default();
     let connections_max = usual.connections_max.min(connections.div_ceil(5) * 4).max(1);
-    Config { sequential, connections_max, ..usual }
+    Config { sequential, own_address, connections_max, ..usual }
 }
 
 /// Lets connections into a transfer whose disk has been checked.
@@ -152,19 +152,20 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
     let mut priorities = record.priorities;
     if priorities.len() != layout.entries().len() {
         priorities = vec![FilePriority::Normal; layout.entries().len()];
-        skip_unselected(&record.request, &layout, &mut priorities);
+        skip_unselected(&record.request, info, &mut priorities);
         entry.rules.apply(&layout, &mut priorities, true);
     }
     Ok(Opened { store: Arc::new(store), truth: Arc::new(truth), journal, totals, suspect, priorities })
 }
 
 /// Leaves out the files that a magnet link does not select (BEP 53).
-fn skip_unselected(request: &AddRequest, layout: &Layout, priorities: &mut [FilePriority]) {
+fn skip_unselected(request: &AddRequest, info: &Info, priorities: &mut [FilePriority]) {
     let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
     let Ok(magnet) = link.parse::<Magnet>() else { return };
-    for (number, entry) in file_entries(layout).enumerate() {
-        let selected = u32::try_from(number).is_ok_and(|number| magnet.selects(number));
-        if !selected && let Some(priority) = priorities.get_mut(entry) {
+    for (entry, number) in info.selection_numbers() {
+        if !magnet.selects(number)
+            && let Some(priority) = priorities.get_mut(entry)
+        {
             *priority = FilePriority::Skip;
         }
     }

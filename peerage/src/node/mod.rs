@@ -243,7 +243,10 @@ impl Node {
         let entry = self.0.entry(id)?;
         let primary = entry.facts().hashes.and_then(|hashes| hashes.primary());
         let Some(primary) = primary else { return Ok(Vec::new()) };
-        let status = self.0.door.announcer().status(primary).await;
+        let announcer = self.0.door.announcer();
+        // The answers come in time for those who look again.
+        announcer.refresh(primary).await;
+        let status = announcer.status(primary).await;
         Ok(status.into_iter().map(views::tracker).collect())
     }
 
