@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use peerage_e2e::faults::bencode::{bytes, dict, int, text};
 use peerage_e2e::faults::wire::{RawPeer, greeting, id, message, request};
-use peerage_e2e::faults::{ALONE, MemoryPeak, descriptors};
+use peerage_e2e::faults::{ALONE, MemoryPeak, descriptors, words};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
 
@@ -359,4 +360,105 @@ fn a_liar_in_a_hybrid_is_found_by_its_tree() {
 #[test]
 fn a_liar_in_a_v2_torrent_is_found_by_its_tree() {
     alone(|| assert_cut_off(get_beside_a_liar("256k", "--v2-only")));
+}
+
+/// Extended messages (BEP 10): our number of `ut_metadata` (BEP 9), and that of the handshake.
+const UT_METADATA: u8 = 2;
+const EXTENDED: u8 = 20;
+
+/// Serves a torrent's `info` to whoever calls, under its true hash. Counts the answers.
+fn serve_metadata(listener: TcpListener, info_hash: [u8; 20], info: Vec<u8>) -> Arc<AtomicU32> {
+    let answers = Arc::new(AtomicU32::new(0));
+    let counted = answers.clone();
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let Ok(peer) = socket.and_then(RawPeer::over) else { continue };
+            // Whatever ends the conversation, the next one may come.
+            let _ = answer_metadata(peer, info_hash, &info, &counted);
+        }
+    });
+    answers
+}
+
+fn answer_metadata(
+    mut peer: RawPeer,
+    hash: [u8; 20],
+    info: &[u8],
+    answers: &AtomicU32,
+) -> std::io::Result<()> {
+    let mut theirs = [0; 68];
+    std::io::Read::read_exact(&mut peer.socket, &mut theirs)?;
+    let mut own = greeting(&hash);
+    own[25] |= 0x10;
+    peer.socket.write_all(&own)?;
+    let size = info.len();
+    let hello = format!("d1:md11:ut_metadatai{UT_METADATA}ee13:metadata_sizei{size}ee");
+    peer.send(EXTENDED, &[&[0][..], hello.as_bytes()].concat())?;
+    let mut their_number = 0;
+    loop {
+        let message = peer.receive_until(EXTENDED)?;
+        match message.split_first() {
+            Some((0, hello)) => {
+                let key = b"11:ut_metadatai";
+                let at = hello.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+                let digits = hello[at..].iter().take_while(|byte| byte.is_ascii_digit());
+                their_number = digits.fold(0, |number, digit| number * 10 + (digit - b'0'));
+            }
+            Some((&UT_METADATA, _)) => {
+                let head = format!("d8:msg_typei1e5:piecei0e10:total_sizei{size}ee");
+                peer.send(EXTENDED, &[&[their_number][..], head.as_bytes(), info].concat())?;
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The true hash of something evil: what its name promises is refused, with what is wrong and where, and nothing is written.
+#[track_caller]
+fn metadata_is_refused(info: Vec<u8>, place: &str) {
+    use sha2::{Digest, Sha256};
+    let hash: [u8; 32] = Sha256::digest(&info).into();
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let listener = TcpListener::bind("10.77.0.3:7666").unwrap();
+    let answers = serve_metadata(listener, hash[..20].try_into().unwrap(), info);
+    let room = sample::Room::new();
+    let link = format!("magnet:?xt=urn:btmh:1220{hex}&x.pe=10.77.0.3:7666");
+    let args = [&[&link, "-o", "deep/out", "--listen", "10.77.0.1:0"], &ALONE[..]].concat();
+    let mut get = Peerage::get(&room.path("home"), &args);
+    let told = get.find("a refusal", |event| event["event"] == "error" || !event["problem"].is_null());
+    let told = words(if told["event"] == "error" { &told } else { &told["problem"] });
+    assert!(told.contains(place), "{told}");
+    assert!(answers.load(Ordering::Relaxed) > 0);
+    get.signal("INT");
+    get.end();
+    let written = sample::digests(&room.path("home"));
+    assert!(written.keys().all(|path| path.starts_with(".local/")), "{written:?}");
+}
+
+/// The `info` of a v2 torrent with one file of this path.
+fn info_v2(name: &str, path: &[&str]) -> Vec<u8> {
+    let leaf = dict(&[("", dict(&[("length", int(40)), ("pieces root", bytes(&[7; 32]))]))]);
+    let tree = path.iter().rev().fold(leaf, |inner, part| dict(&[(*part, inner)]));
+    dict(&[
+        ("file tree", tree),
+        ("meta version", int(2)),
+        ("name", text(name)),
+        ("piece length", int(16_384)),
+    ])
+}
+
+#[test]
+fn metadata_from_a_peer_that_leaves_the_folder_is_refused() {
+    alone(|| metadata_is_refused(info_v2("holiday", &["..", "..", "evil"]), "info.file tree"));
+}
+
+#[test]
+fn metadata_from_a_peer_whose_name_climbs_is_refused() {
+    alone(|| metadata_is_refused(info_v2("../../evil", &["a"]), "info.name"));
+}
+
+#[test]
+fn metadata_from_a_peer_that_is_no_torrent_is_refused() {
+    alone(|| metadata_is_refused(b"i3e".to_vec(), "info"));
 }

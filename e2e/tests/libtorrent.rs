@@ -221,7 +221,7 @@ fn require_meets_a_plain_only_peer_and_nothing_moves() {
         put(&room, "theirs", "film.mkv");
         let torrent = room.path("x.torrent");
         Libtorrent::make(&room.path("theirs/film.mkv"), &torrent, "v1", Value::Null);
-        let (told, calls) = mpsc::channel();
+        let (told, calls) = mpsc::sync_channel(64);
         let plain = TcpListener::bind(PLAIN).unwrap();
         thread::spawn(move || {
             for mut socket in plain.incoming().flatten() {

@@ -121,3 +121,58 @@ fn a_sparse_file_of_5_gib_goes_there_and_back() {
         sample::assert_same(&file, &room.path("back/big.img"));
     });
 }
+
+/// A knows B alone, B knows C, and only C has it: A hears of C from B (BEP 11), and its part from B is none.
+#[track_caller]
+fn introduced_by_one_who_has_nothing(go_between: impl FnOnce(&Room) -> Libtorrent) {
+    let room = Room::new();
+    sample::file(&room.path("c/film.mkv"), 5, 3_000_001);
+    let flags = ["--torrent", "../x.torrent", "--v1-only", "--listen", "10.77.0.3:6883"];
+    let mut c = Peerage::share(&room.path("c"), &[&["film.mkv"][..], &flags, &ALONE].concat());
+    c.metadata();
+    let mut b = go_between(&room);
+    b.find("that B knows C", |event| event["peers"].as_array().is_some_and(|peers| !peers.is_empty()));
+    let flags = ["--listen", "10.77.0.1:6881", "--peer", "10.77.0.2:6882"];
+    let mut a = Peerage::get(&room.path("a"), &[&["../x.torrent"][..], &flags, &ALONE].concat());
+    a.complete();
+    sample::assert_same(&room.path("c/film.mkv"), &room.path("a/film.mkv"));
+    let given = b.events().iter().filter_map(|event| event["uploaded"].as_u64()).max();
+    assert_eq!(given, Some(0), "B gave some of it");
+}
+
+#[test]
+fn libtorrent_introduces_us_to_each_other() {
+    alone(|| {
+        introduced_by_one_who_has_nothing(|room| {
+            Libtorrent::run(&json!({
+                "listen": "10.77.0.2:6882", "torrent": room.path("x.torrent"), "save": room.path("b"),
+                "peers": ["10.77.0.3:6883"], "upload_mode": true,
+            }))
+        });
+    });
+}
+
+/// The same with Peerage in the middle: B wants nothing of it, and holds C and A together.
+#[test]
+fn we_introduce_others_to_each_other() {
+    alone(|| {
+        let room = Room::new();
+        sample::odd_folder(&room.path("c/odd"));
+        let hash = peerage::objects(&room.path("c"), &["hash", "odd", "--torrent", "../x.torrent"]);
+        assert!(hash[0]["info_hash_v2"].is_string());
+        let flags = ["--listen", "10.77.0.2:6882", "--only", "one byte", "--seed"];
+        let mut b = Peerage::get(&room.path("b"), &[&["../x.torrent"][..], &flags, &ALONE].concat());
+        b.metadata();
+        let _c = Libtorrent::run(&json!({
+            "listen": "10.77.0.3:6883", "torrent": room.path("x.torrent"), "save": room.path("c"),
+            "peers": ["10.77.0.2:6882"],
+        }));
+        b.complete();
+        let mut a = Libtorrent::run(&json!({
+            "listen": "10.77.0.4:6884", "torrent": room.path("x.torrent"), "save": room.path("a"),
+            "peers": ["10.77.0.2:6882"],
+        }));
+        a.complete();
+        sample::assert_same(&room.path("c/odd"), &room.path("a/odd"));
+    });
+}

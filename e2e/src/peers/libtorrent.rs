@@ -10,7 +10,7 @@ use super::{Find, Place, Program, Role, script};
 use crate::process::Process;
 
 /// Debian's interpreter, for which the binding is built.
-pub(super) const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 /// A libtorrent session with one torrent, or with none: then it is a DHT node.
 #[derive(Debug)]
@@ -53,9 +53,14 @@ impl Libtorrent {
     /// Runs a session after this configuration.
     #[track_caller]
     pub fn run(config: &Value) -> Self {
-        let mut command = Command::new(PYTHON);
-        command.arg(script("lt_node.py")).arg("run").arg(config.to_string());
-        let mut node = Self { process: Process::start("libtorrent", &mut command).staying() };
+        Self::run_in(Command::new(PYTHON), config)
+    }
+
+    /// The same, on the machine of a command that runs [`PYTHON`].
+    #[track_caller]
+    pub fn run_in(mut python: Command, config: &Value) -> Self {
+        let command = python.arg(script("lt_node.py")).arg("run").arg(config.to_string());
+        let mut node = Self { process: Process::start("libtorrent", command).staying() };
         node.find("listening", |event| event["event"] == "listening" && event["socket"] == "tcp");
         node
     }
