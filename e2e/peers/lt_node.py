@@ -6,7 +6,7 @@
 
 `make` keys: path, out, kind (v1, v2, hybrid), trackers, private, web_seeds, piece_size.
 `run` keys: listen, torrent or magnet (neither: only a DHT node), save, peers, dht, dht_nodes, lsd, encryption (forced,
-disabled), up and down (limits, bytes a second), seed_mode (trust the files), upload_mode (fetch nothing), log (every step, on stderr). `net` is a DHT
+disabled), up and down (limits, bytes a second), seed_mode (trust the files), log (every step, on stderr). `net` is a DHT
 of its own, on the ports from that of its router; it tells when somebody announces the swarm that it watches. Both run
 until they are killed.
 """
@@ -117,8 +117,6 @@ def add(ses, config):
     KEPT.append(params.ti)
     params.save_path = config["save"]
     params.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
-    if config.get("upload_mode"):
-        params.flags |= lt.torrent_flags.upload_mode
     if config.get("seed_mode"):
         params.flags |= lt.torrent_flags.seed_mode
     handle = ses.add_torrent(params)

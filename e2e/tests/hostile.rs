@@ -76,7 +76,6 @@ impl Shared {
 
 #[track_caller]
 fn assert_small(memory: &MemoryPeak) {
-    println!("{} KiB of memory at most", memory.bytes() >> 10);
     assert!(memory.bytes() < MEMORY_MAX, "{} bytes of memory", memory.bytes());
 }
 
@@ -336,7 +335,6 @@ const WRONG_BLOCKS_MAX: u32 = FILM_BLOCKS / 5;
 /// That the liar was asked, found, and not called again and again.
 #[track_caller]
 fn assert_cut_off((blocks, calls): (u32, u32)) {
-    println!("{blocks} wrong blocks in {calls} calls");
     assert!(blocks > 0, "he was never asked");
     assert!(blocks <= WRONG_BLOCKS_MAX, "{blocks} wrong blocks were taken");
     assert!(calls <= 3, "he was called {calls} times");
