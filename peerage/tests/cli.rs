@@ -501,10 +501,8 @@ async fn share_prints_the_link_as_data_and_stays_until_interrupted() {
     ]));
     let link = share.line();
     assert!(link.starts_with("magnet:?xt=urn:btih:"), "{link}");
-    // The torrent follows the link.
-    while !home.path().join("h.torrent").exists() {
-        tokio::task::yield_now().await;
-    }
+    // The torrent follows the link, and is told.
+    share.told("Wrote h.torrent.");
     share.signal(Signal::INT);
     let (status, text) = share.end();
     assert_eq!(status, Some(130), "{text}");

@@ -1,6 +1,7 @@
 //! From a torrent to a running transfer: what is on disk, what of it is believed, and the engine on top.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use peerage_bittorrent::magnet::Magnet;
@@ -13,11 +14,13 @@ use peerage_content::{
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
 
-use super::Inner;
-use super::entry::{Entry, Running};
+use super::entry::{Entry, Running, limit};
+use super::foreign::examine;
 use super::select::piece_priorities;
+use super::shelf::Record;
 use super::views::file_entries;
-use crate::model::{AddRequest, FilePriority, GetRequest, Link, Problem};
+use super::{Inner, OpError};
+use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem, TransferOptions};
 
 /// What is known of the bytes before anything was read.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ pub(super) async fn begin(
         totals: opened.totals,
         suspect: opened.suspect,
         fetching,
-        config: Config { sequential: options.sequential, ..Config::default() },
+        config: config(node, options),
         throttle: entry.throttle.clone(),
         seed: rand::random(),
         dialer: torrent.dialer(),
@@ -85,13 +88,29 @@ pub(super) async fn begin(
         facts.hashes = Some(running.metainfo.info.hashes);
         facts.private = running.metainfo.info.private;
         facts.trackers = merged(&facts.trackers, &running.metainfo.trackers);
-        facts.web_seeds = [&running.metainfo.web_seeds[..], &facts.web_seeds[..]].concat();
+        let known = &running.metainfo.web_seeds;
+        facts.web_seeds.retain(|url| !known.contains(url));
+        facts.web_seeds.splice(0..0, known.iter().cloned());
         facts.name = running.metainfo.info.name.as_path().to_owned();
         facts.path = content_path(&request, &running.metainfo);
         facts.hashing = None;
         facts.running = Some(running.clone());
     }
     Ok(running)
+}
+
+/// The settings of the engine for a transfer.
+fn config(node: &Inner, options: &TransferOptions) -> Config {
+    let Limits { up, down } = node.config.peer_limits;
+    Config {
+        sequential: options.sequential,
+        super_seeding: options.super_seeding || node.config.super_seeding,
+        connections_max: node.config.transfer_connections_max,
+        upload_slots: node.config.upload_slots,
+        peer_up_max: limit(up),
+        peer_down_max: limit(down),
+        ..Config::default()
+    }
 }
 
 /// Lets connections into a transfer whose disk has been checked.
@@ -108,6 +127,22 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
     let truth = metainfo.truth().map_err(|error| Problem::new("refused", error))?;
     let record = entry.facts().record.clone();
     let place = place(&record.request, metainfo)?;
+    let priorities = priorities(entry, &record, &layout)?;
+    let new_store =
+        |place, verified, stamps| Store::new(layout.clone(), place, node.files.clone(), verified, stamps);
+    // Whether the files that lie there are those of an earlier run is known by the journal alone: nothing is opened for writing before.
+    let examined = match &record.request {
+        AddRequest::Get(get) if !entry.slot.is_begun() => {
+            let store = new_store(place.clone(), PieceSet::empty(pieces), Vec::new());
+            let progress = |bytes| {
+                entry.hashed.store(bytes, Ordering::Relaxed);
+                !entry.cancel.is_cancelled()
+            };
+            examine(&store, &truth, &priorities, get.overwrite, &progress)?;
+            Some(store)
+        }
+        _ => None,
+    };
     let path = entry.slot.journal();
     let primary = info.hashes.primary().map(|swarm| swarm.0).unwrap_or_default();
     let (mut journal, resumed) = match Journal::open(&path, &primary, pieces, layout.entries().len()) {
@@ -119,17 +154,23 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
     };
     let totals = resumed.totals;
     let fresh = resumed.verified.is_empty() && resumed.suspect.is_empty();
-    let (store, suspect) = match belief {
-        Belief::Hashed(stamps) => {
+    let (store, suspect) = match (belief, examined) {
+        (Belief::Journal, Some(store)) => {
+            journal.verified(&store.verified().iter().collect::<Vec<_>>());
+            journal.describe(&store.stamps(), &[], totals);
+            journal.commit(false).map_err(storage)?;
+            (store, PieceSet::empty(pieces))
+        }
+        (Belief::Hashed(stamps), _) => {
             let all = PieceSet::full(pieces);
             journal.verified(&all.iter().collect::<Vec<_>>());
             journal.describe(&stamps, &[], totals);
             journal.commit(false).map_err(storage)?;
-            (Store::new(layout.clone(), place, node.files.clone(), all, stamps), PieceSet::empty(pieces))
+            (new_store(place, all, stamps), PieceSet::empty(pieces))
         }
-        Belief::Journal => {
+        (Belief::Journal, None) => {
             let Resumed { verified, mut suspect, stamps, .. } = resumed;
-            let store = Store::new(layout.clone(), place, node.files.clone(), verified, stamps);
+            let store = new_store(place, verified, stamps);
             let before = store.verified();
             store.check_stamps();
             before.iter().filter(|piece| !store.is_verified(*piece)).for_each(|piece| {
@@ -141,13 +182,44 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
             (store, suspect)
         }
     };
-    let mut priorities = record.priorities;
-    if priorities.len() != layout.entries().len() {
-        priorities = vec![FilePriority::Normal; layout.entries().len()];
-        skip_unselected(&record.request, &layout, &mut priorities);
-        entry.rules.apply(&layout, &mut priorities, true);
-    }
+    let store = match (&node.quota, &record.request) {
+        (Some(quota), AddRequest::Get(_)) => store.with_quota(quota.clone()),
+        _ => store,
+    };
     Ok(Opened { store: Arc::new(store), truth: Arc::new(truth), journal, totals, suspect, priorities })
+}
+
+/// How much each entry is wanted.
+fn priorities(entry: &Entry, record: &Record, layout: &Layout) -> Result<Vec<FilePriority>, Problem> {
+    if record.priorities.len() == layout.entries().len() {
+        return Ok(record.priorities.clone());
+    }
+    let mut priorities = vec![FilePriority::Normal; layout.entries().len()];
+    skip_unselected(&record.request, layout, &mut priorities);
+    entry.rules.apply(layout, &mut priorities, true);
+    let AddRequest::Get(get) = &record.request else { return Ok(priorities) };
+    let nothing = file_entries(layout).all(|file| priorities.get(file) == Some(&FilePriority::Skip));
+    if nothing && !get.only.is_empty() {
+        return Err(Problem::new("no_match", format!("no file matches {}", get.only.join(", ")))
+            .hint("`peerage inspect FILE` lists the files of a torrent; * and ? stop at /, ** does not"));
+    }
+    Ok(priorities)
+}
+
+/// What a download that is not running has written, to be deleted; `None`: nothing.
+pub(super) fn files_of(node: &Inner, entry: &Entry) -> Result<Option<Store>, OpError> {
+    if !entry.slot.is_begun() {
+        return Ok(None);
+    }
+    let unknown = || OpError::FilesUnknown(entry.id);
+    let kept = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
+    let metainfo = kept.ok_or_else(unknown)?;
+    let request = entry.facts().record.request.clone();
+    let AddRequest::Get(get) = &request else { return Err(unknown()) };
+    let layout = metainfo.info.layout.clone();
+    let verified = PieceSet::empty(layout.piece_count());
+    let place = download(get, &metainfo);
+    Ok(Some(Store::new(layout, place, node.files.clone(), verified, Vec::new())))
 }
 
 /// Leaves out the files that a magnet link does not select (BEP 53).
@@ -187,10 +259,14 @@ fn place(request: &AddRequest, metainfo: &Metainfo) -> Result<Place, Problem> {
             std::fs::create_dir_all(&folder).map_err(|source| {
                 storage(StorageError { attempt: "create folder", path: folder.clone(), source })
             })?;
-            let preallocation = if get.preallocate { Preallocation::Full } else { Preallocation::Sparse };
-            Ok(Place::Download { folder, root: metainfo.info.root(), preallocation })
+            Ok(download(get, metainfo))
         }
     }
+}
+
+fn download(get: &GetRequest, metainfo: &Metainfo) -> Place {
+    let preallocation = if get.preallocate { Preallocation::Full } else { Preallocation::Sparse };
+    Place::Download { folder: get.folder.0.clone(), root: metainfo.info.root(), preallocation }
 }
 
 /// The file, or the top folder.

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
 use super::throttle::{PeerThrottle, Throttle};
-use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
+use super::transfer::{Activity, Control, Dialer, Progress, Resources, Stall, TransferParts};
 use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
@@ -63,6 +63,8 @@ pub(super) struct Actor {
     truth: Arc<Truth>,
     resources: Resources,
     throttle: Arc<Throttle>,
+    /// Limits of each peer that joins from now on: up, down.
+    peer_limits: (Option<u64>, Option<u64>),
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
     peers: HashMap<PeerKey, mpsc::Sender<Order>>,
@@ -77,8 +79,12 @@ pub(super) struct Actor {
     may_fetch: bool,
     paused: bool,
     checking: Option<Check>,
+    /// Who wants to know what the check of everything that is under way finds.
+    verifying: Vec<oneshot::Sender<PieceSet>>,
+    /// Who asked for one while another check was under way: it comes next.
+    verify_next: Vec<oneshot::Sender<PieceSet>>,
     suspect: PieceSet,
-    stalled: Option<(String, Instant)>,
+    stalled: Option<(Stall, Instant)>,
     /// Stalls since something was written.
     stalls: u32,
     changed: Option<String>,
@@ -102,6 +108,7 @@ impl Actor {
         publish: watch::Sender<Progress>,
     ) -> Self {
         let now = Instant::now();
+        let peer_limits = (parts.config.peer_up_max, parts.config.peer_down_max);
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
         for (pieces, priority) in parts.priorities {
@@ -120,6 +127,7 @@ impl Actor {
             truth: parts.truth,
             resources,
             throttle: parts.throttle,
+            peer_limits,
             messages,
             dialer: parts.dialer,
             peers: HashMap::new(),
@@ -132,6 +140,8 @@ impl Actor {
             may_fetch: parts.fetching,
             paused: false,
             checking: None,
+            verifying: Vec::new(),
+            verify_next: Vec::new(),
             suspect: parts.suspect,
             stalled: None,
             stalls: 0,
@@ -270,7 +280,7 @@ impl Actor {
             throttle: PeerThrottle::new(
                 self.resources.throttle.clone(),
                 self.throttle.clone(),
-                Throttle::new(None, None),
+                Throttle::new(self.peer_limits.0, self.peer_limits.1),
             ),
         };
         if reply.send(link).is_ok() {
@@ -344,7 +354,7 @@ impl Actor {
                 if let Some(intake) = &mut self.intake {
                     intake.discard(piece);
                 }
-                self.stalled = Some((error.to_string(), now + STORAGE_RETRY));
+                self.stalled = Some((Stall::from(&error), now + STORAGE_RETRY));
                 self.flow(now);
                 self.publish_now(now);
             }
@@ -360,7 +370,7 @@ impl Actor {
             self.stalls += 1;
         }
         let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
-        self.stalled = Some((error.to_string(), now + pause));
+        self.stalled = Some((Stall::from(error), now + pause));
     }
 
     /// Files of a download that were removed or replaced under our hands: their pieces are fetched anew.
@@ -386,7 +396,10 @@ impl Actor {
                 self.flow(now);
                 self.publish_now(now);
             }
-            Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
+            Control::Configure(config) => {
+                self.peer_limits = (config.peer_up_max, config.peer_down_max);
+                self.core.handle(now, Input::Configure(config));
+            }
             Control::Prioritise(ranges) => {
                 for (pieces, priority) in ranges {
                     self.core.handle(now, Input::Prioritise { pieces, priority });
@@ -403,7 +416,10 @@ impl Actor {
             }
             Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
             Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
-            Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
+            Control::Verify(done) => {
+                self.verify_next.push(done);
+                self.verify(now);
+            }
             Control::Knowable(pieces) => self.core.handle(now, Input::Knowable { pieces, known: true }),
             Control::Peers(reply) => {
                 let _ = reply.send(self.core.peers(now));
@@ -420,6 +436,15 @@ impl Actor {
             let same = store.check_stamps().is_empty();
             let _ = messages.blocking_send(Message::Compared { same });
         });
+    }
+
+    /// Begins the check of everything that was asked for, unless one is under way.
+    fn verify(&mut self, now: Instant) {
+        if self.checking.is_none() && !self.verify_next.is_empty() {
+            self.verifying = std::mem::take(&mut self.verify_next);
+            self.check(PieceSet::full(self.layout.piece_count()));
+            self.publish_now(now);
+        }
     }
 
     /// Hashes pieces on a thread of its own; fetching waits for the outcome.
@@ -450,6 +475,11 @@ impl Actor {
         self.adopt(now, verified);
         self.flow(now);
         self.publish_now(now);
+        for done in self.verifying.drain(..) {
+            // Whoever asked may be gone.
+            let _ = done.send(verified.clone());
+        }
+        self.verify(now);
     }
 
     /// Makes the core agree with what the store holds.
@@ -578,8 +608,8 @@ impl Actor {
             Activity::Changed(path.clone())
         } else if self.paused {
             Activity::Paused
-        } else if let Some((error, _)) = &self.stalled {
-            Activity::Stalled(error.clone())
+        } else if let Some((stall, _)) = &self.stalled {
+            Activity::Stalled(stall.clone())
         } else if self.core.is_finished() {
             Activity::Seeding
         } else {
