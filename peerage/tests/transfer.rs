@@ -40,7 +40,12 @@ impl Machine {
     fn fail(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {told} {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{args:?}: {told} {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
         told
     }
 
@@ -242,13 +247,17 @@ fn a_foreign_file_of_the_same_name_is_not_overwritten() {
     let (ada, ben) = (Machine::new(), Machine::new());
     let (_share, link) = shared(&ada);
     let get = [&["get", &link, "-o", "down"][..], &ALONE].concat();
-    for (mine, why) in [(bytes(9, 400_000), "it has 400000 bytes"), (bytes(9, 300_000), "none of its pieces")] {
+    for (mine, why) in [(bytes(9, 400_000), "it has 400000 bytes"), (bytes(9, 300_000), "none of its pieces")]
+    {
         fs::create_dir_all(ben.path("down/holiday")).unwrap();
         fs::write(ben.path("down/holiday/video.mkv"), &mine).unwrap();
         // Asking again does not help.
         for _ in 0..2 {
             let told = ben.fail(&get);
-            assert!(told.contains("is there already") && told.contains(why) && told.contains("--overwrite"), "{told}");
+            assert!(
+                told.contains("is there already") && told.contains(why) && told.contains("--overwrite"),
+                "{told}"
+            );
         }
         assert!(fs::read(ben.path("down/holiday/video.mkv")).unwrap() == mine);
     }

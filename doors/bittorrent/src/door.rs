@@ -26,7 +26,7 @@ use crate::hash::{InfoHashes, SwarmHash};
 use crate::lan::{Lan, LanConfig};
 use crate::mse::{Encryption, lookup_key};
 use crate::peer::greet::{self, Finder, GreetError};
-use crate::peer::{Conversation, Hello, Local};
+use crate::peer::{Conversation, Hello, Local, Parted, Pulse};
 use crate::torrent::{Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
 use crate::webseed::{self, WebSeed, WebSeedClient};
@@ -279,16 +279,8 @@ impl Door {
             let (transfer, client, cancel) =
                 (ready.transfer.clone(), client.clone(), torrent.cancellation().clone());
             self.0.tasks.spawn(async move {
-                let serving = async {
-                    let found = tokio::net::lookup_host((seed.host(), seed.port())).await;
-                    match found.map(|mut addresses| addresses.next()) {
-                        Ok(Some(address)) => webseed::serve(transfer, client, seed, address).await,
-                        Ok(None) => {}
-                        Err(error) => debug!(host = seed.host(), %error, "web seed not found"),
-                    }
-                };
                 tokio::select! {
-                    () = serving => {}
+                    () = webseed::serve(transfer, client, seed) => {}
                     () = cancel.cancelled() => {}
                 }
             });
@@ -368,7 +360,10 @@ impl DoorInner {
         if self.dht.is_some() && !torrent.is_private() {
             reserved = reserved.with_dht();
         }
-        if torrent.hashes_now().v2.is_some() {
+        // A hybrid never asks for the upgrade to v2: libtorrent, upgraded, fetches piece layers while blocks come in, and the one can make
+        // it take the other for a contradiction, which stops its torrent for good.
+        let hashes = torrent.hashes_now();
+        if hashes.v1.is_none() && hashes.v2.is_some() {
             reserved = reserved.with_v2();
         }
         reserved
@@ -423,8 +418,9 @@ impl DoorInner {
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel);
-        let ending = Box::pin(talk).await;
+        let pulse = Pulse::new(std::time::Instant::now());
+        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel, &pulse);
+        let Parted { ending, .. } = Box::pin(talk).await;
         torrent.dismiss(theirs, outgoing);
         debug!(%address, %ending, "connection ended");
         true
@@ -446,15 +442,13 @@ impl DoorInner {
     async fn dial(&self, torrent: &Arc<Torrent>, address: SocketAddr) -> Result<(), GreetError> {
         let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
         let Ok(_permit) = self.connections.clone().try_acquire_owned() else { return Err(cancelled()) };
-        let mut swarms = torrent.swarms();
-        let Some(swarm) = swarms.next() else { return Err(cancelled()) };
-        let also = swarms.next();
+        let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
         let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
         let mut failure = cancelled();
         for way in self.encryption.dials() {
             let greeting = async {
                 let mut socket = self.connect(address).await?;
-                let hello = greet::dial(&mut socket, address, ours, also, (*way, self.encryption)).await?;
+                let hello = greet::dial(&mut socket, address, ours, (*way, self.encryption)).await?;
                 Ok::<_, GreetError>((socket, hello))
             };
             let greeted = tokio::select! {
@@ -486,7 +480,8 @@ impl DoorInner {
             socket.bind(SocketAddr::new(*own, 0))?;
         }
         let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
-        Ok(connected.map_err(|_| GreetError::TooSlow)??)
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(GreetError::NoConnection)
     }
 
     /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.
@@ -585,12 +580,10 @@ impl Finder for DoorInner {
     fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
         let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
         let reserved = self.reserved(&torrent);
-        // A greeting for v1 that speaks v2 is answered in v2's name (BEP 52). libtorrent takes our bit for that upgrade,
-        // and hangs up when the name beside it is v1's.
-        Some(match torrent.hashes_now().swarm_v2() {
-            Some(v2) if head.reserved.v2() || head.swarm == v2 => (reserved, v2),
-            _ => (reserved.without_v2(), head.swarm),
-        })
+        // Everybody is answered in the name that they came with. libtorrent takes our bit for v2 beside a v1 name for the upgrade
+        // of BEP 52, and hangs up because the name is not v2's.
+        let by_v2 = torrent.hashes_now().swarm_v2() == Some(head.swarm);
+        Some((if by_v2 { reserved.with_v2() } else { reserved }, head.swarm))
     }
 }
 

@@ -207,6 +207,11 @@ impl Torrent {
         receiver
     }
 
+    /// Whether its metadata is being asked of peers.
+    pub(crate) fn is_seeking(&self) -> bool {
+        self.metadata.borrow().is_none() && self.seek_sender().is_some()
+    }
+
     fn seek_sender(&self) -> MutexGuard<'_, Option<mpsc::Sender<Named>>> {
         self.seek.lock().unwrap_or_else(PoisonError::into_inner)
     }

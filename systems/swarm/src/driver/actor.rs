@@ -67,7 +67,7 @@ pub(super) struct Actor {
     peer_limits: (Option<u64>, Option<u64>),
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
-    peers: HashMap<PeerKey, mpsc::Sender<Order>>,
+    peers: HashMap<PeerKey, Wire>,
     peers_seen: u64,
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
     publish: watch::Sender<Progress>,
@@ -91,7 +91,17 @@ pub(super) struct Actor {
     /// [`Store::losses`] as of the last comparison with the core.
     losses: u64,
     finished: bool,
+    super_seeding: bool,
+    /// Peers were told that we will download nothing.
+    told_upload_only: bool,
     totals: (u64, u64),
+}
+
+/// Our end of a link.
+struct Wire {
+    orders: mpsc::Sender<Order>,
+    /// What we have is nothing to it.
+    serves_only: bool,
 }
 
 /// A recheck under way.
@@ -109,13 +119,18 @@ impl Actor {
     ) -> Self {
         let now = Instant::now();
         let peer_limits = (parts.config.peer_up_max, parts.config.peer_down_max);
+        let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
         for (pieces, priority) in parts.priorities {
             core.handle(now, Input::Prioritise { pieces, priority });
         }
         for entry in parts.truth.missing_layers() {
-            core.handle(now, Input::Knowable { pieces: parts.layout.pieces_of(entry), known: false });
+            let pieces = parts.layout.pieces_of(entry);
+            // The v1 hashes of a hybrid verify what its missing layers do not.
+            if !pieces.clone().all(|piece| parts.truth.knows(piece)) {
+                core.handle(now, Input::Knowable { pieces, known: false });
+            }
         }
         Self {
             core,
@@ -148,6 +163,8 @@ impl Actor {
             changed: None,
             losses: 0,
             finished: false,
+            super_seeding,
+            told_upload_only: false,
             totals: parts.totals,
         }
     }
@@ -218,7 +235,7 @@ impl Actor {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(now, Input::Tick);
             let gone: Vec<_> =
-                self.peers.iter().filter(|(_, orders)| orders.is_closed()).map(|(key, _)| *key).collect();
+                self.peers.iter().filter(|(_, wire)| wire.orders.is_closed()).map(|(key, _)| *key).collect();
             gone.into_iter().for_each(|peer| self.left(peer));
         }
         if self.stalled.as_ref().is_some_and(|(_, at)| *at <= now) {
@@ -284,7 +301,7 @@ impl Actor {
             ),
         };
         if reply.send(link).is_ok() {
-            self.peers.insert(key, orders);
+            self.peers.insert(key, Wire { orders, serves_only: caps.serves_only });
             self.core.handle(now, Input::Joined { peer: key, caps });
         }
     }
@@ -398,6 +415,7 @@ impl Actor {
             }
             Control::Configure(config) => {
                 self.peer_limits = (config.peer_up_max, config.peer_down_max);
+                self.super_seeding = config.super_seeding;
                 self.core.handle(now, Input::Configure(config));
             }
             Control::Prioritise(ranges) => {
@@ -554,6 +572,16 @@ impl Actor {
         if !self.finished && self.checking.is_none() && self.stalled.is_none() && self.core.is_finished() {
             self.finish(now);
         }
+        if self.told_upload_only != self.is_upload_only() {
+            self.told_upload_only = self.is_upload_only();
+            let upload_only = self.told_upload_only;
+            self.broadcast(|| Order::UploadOnly(upload_only));
+        }
+    }
+
+    /// Whether peers may know that we will download nothing. While super-seeding we pretend to.
+    fn is_upload_only(&self) -> bool {
+        self.finished && !self.super_seeding
     }
 
     /// Every wanted piece is verified: completes the files, once.
@@ -573,23 +601,23 @@ impl Actor {
         self.resources.pool.shrink();
         self.records.totals(self.totals_now());
         self.records.complete(&self.store, &self.resources.workers);
-        self.broadcast(|| Order::UploadOnly);
         self.publish_now(now);
     }
 
+    /// Orders all peers that care what we have.
     fn broadcast(&mut self, order: impl Fn() -> Order) {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, orders)| orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
     }
 
     fn order(&mut self, peer: PeerKey, order: Order) {
-        if let Some(orders) = self.peers.get(&peer)
-            && orders.try_send(order).is_err()
+        if let Some(wire) = self.peers.get(&peer)
+            && wire.orders.try_send(order).is_err()
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);
@@ -624,6 +652,7 @@ impl Actor {
             activity: self.activity(),
             verified_bytes: self.store.verified_bytes(),
             finished: self.finished,
+            upload_only: self.is_upload_only(),
             downloaded_total: self.totals.0 + stats.downloaded,
             uploaded_total: self.totals.1 + stats.uploaded,
             stats,

@@ -26,8 +26,8 @@ pub enum Order {
     Have(PieceIndex),
     /// Tell that a piece is gone.
     DontHave(PieceIndex),
-    /// Tell that we will download nothing (more).
-    UploadOnly,
+    /// Tell whether we will download nothing (more).
+    UploadOnly(bool),
     /// Close the connection.
     Close(Dismissal),
 }

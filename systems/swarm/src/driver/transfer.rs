@@ -115,6 +115,8 @@ pub struct Progress {
     pub verified_bytes: u64,
     /// Every wanted piece is verified and the files are complete on disk.
     pub finished: bool,
+    /// Peers are told that nothing will be downloaded.
+    pub upload_only: bool,
     /// Bytes downloaded over all runs.
     pub downloaded_total: u64,
     /// Bytes uploaded over all runs.
