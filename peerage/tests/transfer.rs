@@ -51,7 +51,9 @@ impl Machine {
 
     #[track_caller]
     fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_slice(&self.run(args).stdout).unwrap()
+        let out = self.run(args).stdout;
+        let last = out.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        serde_json::from_slice(last).unwrap()
     }
 
     /// A daemon in the background, ended with the test.
@@ -358,7 +360,9 @@ fn one_download_at_a_time_if_the_user_says_so() {
     // Nobody has them: the first goes on asking.
     let mut gets = Vec::new();
     for (id, hash) in [("1", "aa"), ("2", "bb"), ("3", "cc")] {
-        gets.push(ada.start(&["get", &hash.repeat(20), "--json"]));
+        let mut get = ada.start(&["get", &hash.repeat(20), "--json"]);
+        get.event("added");
+        gets.push(get);
         until(id, if id == "1" { "fetching_metadata" } else { "queued" });
     }
     ada.run(&["pause", "1"]);
