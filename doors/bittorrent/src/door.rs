@@ -430,10 +430,12 @@ impl DoorInner {
     pub(crate) fn dial_for_transfer(self: Arc<Self>, torrent: Arc<Torrent>, address: SocketAddr) {
         let tasks = self.tasks.clone();
         tasks.spawn(async move {
-            if self.dial(&torrent, address).await.is_err()
-                && let Some(ready) = torrent.ready()
-            {
-                ready.transfer.dial_failed(address).await;
+            let dialled = self.dial(&torrent, address).await;
+            let Some(ready) = torrent.ready() else { return };
+            match dialled {
+                Ok(()) => {}
+                Err(GreetError::NoRoom) => ready.transfer.no_room(address).await,
+                Err(_) => ready.transfer.dial_failed(address).await,
             }
         });
     }
@@ -441,7 +443,9 @@ impl DoorInner {
     /// Connects, greets and talks; returns when the conversation is over, or why there was none.
     async fn dial(&self, torrent: &Arc<Torrent>, address: SocketAddr) -> Result<(), GreetError> {
         let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
-        let Ok(_permit) = self.connections.clone().try_acquire_owned() else { return Err(cancelled()) };
+        let Ok(_permit) = self.connections.clone().try_acquire_owned() else {
+            return Err(GreetError::NoRoom);
+        };
         let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
         let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
         let mut failure = cancelled();

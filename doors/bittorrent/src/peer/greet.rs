@@ -51,6 +51,9 @@ pub enum GreetError {
     /// There is a connection to this peer already.
     #[error("connected to this peer already")]
     Present,
+    /// The process has all the connections that it may have: nothing was tried.
+    #[error("no room for another connection")]
+    NoRoom,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Own,

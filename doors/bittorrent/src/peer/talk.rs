@@ -293,6 +293,12 @@ impl Talk {
                 if let Some(port) = handshake.port.filter(|_| !self.outgoing) {
                     self.listen_address = Some(SocketAddr::new(self.address.ip(), port));
                 }
+                // A transfer that is there already took it for what peers are that say nothing.
+                if self.key.is_some() {
+                    let requests_max = handshake.requests_max.map(|_| self.requests_max);
+                    let listen_address = self.listen_address;
+                    self.event(WireEvent::Caps { requests_max, listen_address });
+                }
                 if let Some(upload_only) = handshake.upload_only {
                     self.event(WireEvent::UploadOnly(upload_only));
                 }

@@ -15,9 +15,9 @@ use tracing::{debug, info, warn};
 
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
-use super::throttle::{PeerThrottle, Throttle};
+use super::throttle::{Direction, PeerThrottle, Throttle};
 use super::transfer::{Activity, Control, Dialer, Progress, Resources, Stall, TransferParts};
-use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
+use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm, Throttled};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
 const ORDERS: usize = 2_048;
@@ -48,6 +48,7 @@ pub(super) enum Message {
     Left(PeerKey),
     Known(Vec<SocketAddr>, Found),
     DialFailed(SocketAddr),
+    NoRoom(SocketAddr),
     Control(Control),
     Checked { verified: PieceSet },
     Compared { same: bool },
@@ -65,6 +66,8 @@ pub(super) struct Actor {
     throttle: Arc<Throttle>,
     /// Limits of each peer that joins from now on: up, down.
     peer_limits: (Option<u64>, Option<u64>),
+    /// Whether the limits bind, as the core was told.
+    throttled: Throttled,
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
     peers: HashMap<PeerKey, Wire>,
@@ -122,9 +125,7 @@ impl Actor {
         let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
-        for (pieces, priority) in parts.priorities {
-            core.handle(now, Input::Prioritise { pieces, priority });
-        }
+        core.handle(now, Input::Prioritise { ranges: &parts.priorities });
         for entry in parts.truth.missing_layers() {
             let pieces = parts.layout.pieces_of(entry);
             // The v1 hashes of a hybrid verify what its missing layers do not.
@@ -143,6 +144,7 @@ impl Actor {
             resources,
             throttle: parts.throttle,
             peer_limits,
+            throttled: Throttled::default(),
             messages,
             dialer: parts.dialer,
             peers: HashMap::new(),
@@ -256,8 +258,20 @@ impl Actor {
             intake.relieve();
         }
         if now >= self.published_at + PUBLISH_EVERY {
+            self.heed_throttles(now);
             self.records.totals(self.totals_now());
             self.publish_now(now);
+        }
+    }
+
+    /// Tells the core when rate limits begin or cease to bind: it judges peers by what they send and take.
+    fn heed_throttles(&mut self, now: Instant) {
+        let binds =
+            |direction| self.throttle.binds(direction, now) || self.resources.throttle.binds(direction, now);
+        let throttled = Throttled { up: binds(Direction::Up), down: binds(Direction::Down) };
+        if self.throttled != throttled {
+            self.throttled = throttled;
+            self.core.handle(now, Input::Throttled(throttled));
         }
     }
 
@@ -271,6 +285,7 @@ impl Actor {
                 self.core.handle(now, Input::Known { addresses: &addresses, found });
             }
             Message::DialFailed(address) => self.core.handle(now, Input::DialFailed { address }),
+            Message::NoRoom(address) => self.core.handle(now, Input::NoRoom { address }),
             Message::Control(control) => self.control(now, control),
             Message::Checked { verified } => self.checked(now, &verified),
             Message::Compared { same } => {
@@ -325,6 +340,9 @@ impl Actor {
             WireEvent::FileChanged => return self.files_changed(now),
             WireEvent::Rejected(blocks) => {
                 return self.core.handle(now, Input::Rejected { peer, blocks: &blocks });
+            }
+            WireEvent::Caps { requests_max, listen_address } => {
+                Input::Caps { peer, requests_max, listen_address }
             }
             WireEvent::Has(availability) => Input::Has { peer, availability },
             WireEvent::Have(piece) => Input::Have { peer, piece },
@@ -419,21 +437,21 @@ impl Actor {
                 self.core.handle(now, Input::Configure(config));
             }
             Control::Prioritise(ranges) => {
-                for (pieces, priority) in ranges {
-                    self.core.handle(now, Input::Prioritise { pieces, priority });
-                }
+                self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
             }
-            Control::Await { piece, at, done } => {
+            Control::Await { reader, piece, at, done } => {
                 if self.store.is_verified(piece) {
                     let _ = done.send(());
                 } else {
                     self.waiting.entry(piece).or_default().push(done);
-                    self.core.handle(now, Input::Deadline { piece, at });
+                    self.core.handle(now, Input::Deadline { reader, piece, at });
                 }
             }
-            Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
-            Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
+            Control::WantBy { reader, piece, at } => {
+                self.core.handle(now, Input::Deadline { reader, piece, at });
+            }
+            Control::ClearDeadlines(reader) => self.core.handle(now, Input::ClearDeadlines { reader }),
             Control::Verify(done) => {
                 self.verify_next.push(done);
                 self.verify(now);
@@ -625,8 +643,8 @@ impl Actor {
     }
 
     fn totals_now(&self) -> (u64, u64) {
-        let stats = self.core.stats(Instant::now());
-        (self.totals.0 + stats.downloaded, self.totals.1 + stats.uploaded)
+        let (downloaded, uploaded) = self.core.totals();
+        (self.totals.0 + downloaded, self.totals.1 + uploaded)
     }
 
     fn activity(&self) -> Activity {

@@ -1,5 +1,6 @@
 //! What a wire and a transfer say to each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use peerage_content::{Block, BlockBuf, BlockPool, PieceIndex, Store};
@@ -37,6 +38,13 @@ pub enum Order {
 pub enum WireEvent {
     /// Data that arrived, in order.
     Blocks(Vec<(Block, BlockBuf)>),
+    /// What it said of itself after it had joined: requests it is willing to queue, and where it listens.
+    Caps {
+        /// Requests it is willing to queue.
+        requests_max: Option<usize>,
+        /// Where it listens.
+        listen_address: Option<SocketAddr>,
+    },
     /// The whole of what the peer has.
     Has(Availability),
     /// It got a piece.
