@@ -1,15 +1,15 @@
 //! From a torrent to a running transfer: what is on disk, what of it is believed, and the engine on top.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use peerage_bittorrent::magnet::Magnet;
-use peerage_bittorrent::metainfo::Metainfo;
+use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::torrent::{Ready, Torrent};
 use peerage_content::{
-    EntryKind, FileStamp, Journal, Layout, PieceSet, Place, Preallocation, Resumed, StorageError, Store,
-    Truth,
+    EntryKind, FileStamp, Journal, PieceSet, Place, Preallocation, Resumed, StorageError, Store, Truth,
 };
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
@@ -20,7 +20,7 @@ use super::select::piece_priorities;
 use super::shelf::Record;
 use super::views::file_entries;
 use super::{Inner, OpError};
-use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem, TransferOptions};
+use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem};
 
 /// What is known of the bytes before anything was read.
 #[derive(Debug)]
@@ -58,10 +58,7 @@ pub(super) async fn begin(
     .map_err(|error| Problem::new("internal", error))??;
 
     let request = entry.facts().record.request.clone();
-    let (fetching, options) = match &request {
-        AddRequest::Share(share) => (false, &share.options),
-        AddRequest::Get(get) => (true, &get.options),
-    };
+    let fetching = matches!(request, AddRequest::Get(_));
     let layout = metainfo.info.layout.clone();
     let parts = TransferParts {
         priorities: piece_priorities(&layout, &opened.priorities),
@@ -73,7 +70,7 @@ pub(super) async fn begin(
         totals: opened.totals,
         suspect: opened.suspect,
         fetching,
-        config: config(node, options),
+        config: config(node, entry, *node.door.public_address().borrow()),
         throttle: entry.throttle.clone(),
         seed: rand::random(),
         dialer: torrent.dialer(),
@@ -100,8 +97,13 @@ pub(super) async fn begin(
 }
 
 /// The settings of the engine for a transfer.
-fn config(node: &Inner, options: &TransferOptions) -> Config {
+pub(super) fn config(node: &Inner, entry: &Entry, own_address: Option<SocketAddr>) -> Config {
     let Limits { up, down } = node.config.peer_limits;
+    let facts = entry.facts();
+    let options = match &facts.record.request {
+        AddRequest::Share(share) => &share.options,
+        AddRequest::Get(get) => &get.options,
+    };
     Config {
         sequential: options.sequential,
         super_seeding: options.super_seeding || node.config.super_seeding,
@@ -109,6 +111,7 @@ fn config(node: &Inner, options: &TransferOptions) -> Config {
         upload_slots: node.config.upload_slots,
         peer_up_max: limit(up),
         peer_down_max: limit(down),
+        own_address,
         ..Config::default()
     }
 }
@@ -127,7 +130,7 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
     let truth = metainfo.truth().map_err(|error| Problem::new("refused", error))?;
     let record = entry.facts().record.clone();
     let place = place(&record.request, metainfo)?;
-    let priorities = priorities(entry, &record, &layout)?;
+    let priorities = priorities(entry, &record, info)?;
     let new_store =
         |place, verified, stamps| Store::new(layout.clone(), place, node.files.clone(), verified, stamps);
     // Whether the files that lie there are those of an earlier run is known by the journal alone: nothing is opened for writing before.
@@ -190,12 +193,13 @@ fn open(node: &Inner, entry: &Entry, metainfo: &Metainfo, belief: Belief) -> Res
 }
 
 /// How much each entry is wanted.
-fn priorities(entry: &Entry, record: &Record, layout: &Layout) -> Result<Vec<FilePriority>, Problem> {
+fn priorities(entry: &Entry, record: &Record, info: &Info) -> Result<Vec<FilePriority>, Problem> {
+    let layout = &info.layout;
     if record.priorities.len() == layout.entries().len() {
         return Ok(record.priorities.clone());
     }
     let mut priorities = vec![FilePriority::Normal; layout.entries().len()];
-    skip_unselected(&record.request, layout, &mut priorities);
+    skip_unselected(&record.request, info, &mut priorities);
     entry.rules.apply(layout, &mut priorities, true);
     let AddRequest::Get(get) = &record.request else { return Ok(priorities) };
     let nothing = file_entries(layout).all(|file| priorities.get(file) == Some(&FilePriority::Skip));
@@ -223,12 +227,13 @@ pub(super) fn files_of(node: &Inner, entry: &Entry) -> Result<Option<Store>, OpE
 }
 
 /// Leaves out the files that a magnet link does not select (BEP 53).
-fn skip_unselected(request: &AddRequest, layout: &Layout, priorities: &mut [FilePriority]) {
+fn skip_unselected(request: &AddRequest, info: &Info, priorities: &mut [FilePriority]) {
     let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
     let Ok(magnet) = link.parse::<Magnet>() else { return };
-    for (number, entry) in file_entries(layout).enumerate() {
-        let selected = u32::try_from(number).is_ok_and(|number| magnet.selects(number));
-        if !selected && let Some(priority) = priorities.get_mut(entry) {
+    for (entry, number) in info.selection_numbers() {
+        if !magnet.selects(number)
+            && let Some(priority) = priorities.get_mut(entry)
+        {
             *priority = FilePriority::Skip;
         }
     }

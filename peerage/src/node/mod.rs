@@ -16,6 +16,7 @@ mod read;
 mod select;
 mod share;
 mod shelf;
+mod state;
 mod surroundings;
 mod views;
 
@@ -269,7 +270,10 @@ impl Node {
         let entry = self.0.entry(id)?;
         let primary = entry.facts().hashes.and_then(|hashes| hashes.primary());
         let Some(primary) = primary else { return Ok(Vec::new()) };
-        let status = self.0.door.announcer().status(primary).await;
+        let announcer = self.0.door.announcer();
+        // The answers come in time for those who look again.
+        announcer.refresh(primary).await;
+        let status = announcer.status(primary).await;
         Ok(status.into_iter().map(views::tracker).collect())
     }
 
@@ -307,7 +311,7 @@ impl Node {
         };
         if failed {
             // Whoever follows it must not meet the old error again.
-            life::set_state(&self.0, &entry, State::Queued, None);
+            state::set_state(&self.0, &entry, State::Queued, None);
             entry.retry.notify_one();
         }
         Ok(())

@@ -99,7 +99,9 @@ impl Extras {
         let understands = side.ids.get(Extension::Metadata).is_some();
         if let Some(size) = handshake.metadata_size.filter(|_| understands && side.ready.is_none()) {
             let key = *self.seeking.get_or_insert_with(|| side.torrent.seek_key());
-            side.torrent.search().fetch.joined(key, size);
+            if side.torrent.search().fetch.joined(key, size) {
+                side.torrent.search().holders.insert(side.address);
+            }
             self.seek(side);
         }
     }
@@ -281,12 +283,15 @@ impl Extras {
     }
 
     /// The connection ends.
-    pub(super) fn leave(&mut self, torrent: &Torrent, key: Option<PeerKey>) {
+    pub(super) fn leave(&mut self, torrent: &Torrent, address: SocketAddr, key: Option<PeerKey>) {
         if let (Some(ready), Some(key)) = (torrent.ready(), key) {
             ready.trees.left(key);
         }
         if let Some(key) = self.seeking.take() {
-            torrent.search().fetch.left(key);
+            let mut search = torrent.search();
+            search.fetch.left(key);
+            search.holders.remove(&address);
+            drop(search);
             torrent.metadata_turn();
         }
     }

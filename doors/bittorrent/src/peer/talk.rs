@@ -194,7 +194,7 @@ impl Talk {
 
     /// The connection is over.
     pub(super) fn leave(&mut self) {
-        self.extras.leave(&self.torrent, self.key);
+        self.extras.leave(&self.torrent, self.address, self.key);
         self.torrent.forget_peer(self.address);
     }
 
