@@ -45,8 +45,8 @@ use self::shelf::Shelf;
 use self::surroundings::Surroundings;
 
 use crate::model::{
-    AddRequest, Event, FileView, Limits, PeerView, PriorityRule, Role, State, StatsView, TrackerView,
-    TransferId, TransferRef, TransferView,
+    AddRequest, Event, FilePriority, FileView, Limits, PeerView, PriorityRule, Role, State, StatsView,
+    TrackerView, TransferId, TransferRef, TransferView,
 };
 
 /// Open files of all transfers at a time.
@@ -409,6 +409,7 @@ impl Node {
             rules.apply(layout, &mut priorities, false);
             priorities.clone()
         };
+        running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
         running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
         entry.keep(|record| record.priorities = priorities).await;
         Ok(())
