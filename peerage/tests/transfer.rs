@@ -319,7 +319,7 @@ fn other_bytes_are_not_shared_under_a_torrent() {
     fs::write(ada.path("v"), half).unwrap();
     let mut share = ada.start(&[&["share", "v", "--as", "v.torrent", "--json"][..], &ALONE].concat());
     assert_eq!(share.event("warning")["problem"]["message"], "24 of 31 pieces match; only those are served");
-    assert_eq!(share.event("progress")["transfer"]["state"], "seeding");
+    assert_eq!(share.event("progress")["transfer"]["state"], "changed");
 }
 
 #[test]
