@@ -106,7 +106,7 @@ fn fifty_kills_of_either_side_lose_nothing() {
         }
         get.signal("KILL");
         get.end();
-        let mut get = pair.get(&link, &[]);
+        let mut get = pair.get(&link, &["--limit-down", "4M"]);
         let begins = progress(&mut get, "the last life", |transfer| transfer["state"] == "downloading");
         let first = begins["verified"].as_u64().unwrap();
         assert!(first >= kept, "the last life began with {first} of {kept}");
