@@ -408,15 +408,20 @@ async fn a_share_with_pieces_that_are_no_longer_true_says_so() {
 #[tokio::test]
 async fn storage_that_is_gone_during_a_check_is_waited_for() {
     let room = Room::new(&[4], PIECE, 2);
-    let parts = room.share();
-    let transfer = room.start(parts);
-    until(&transfer, "completion", |progress| progress.finished).await;
     let (source, away) = (room.folder.path().join("source"), room.folder.path().join("away"));
+    let transfer = room.start(room.share());
+    until(&transfer, "completion", |progress| progress.finished).await;
     transfer.store().close();
     std::fs::rename(&source, &away).unwrap();
     transfer.verify().await;
     until(&transfer, "a stall", |progress| matches!(progress.activity, Activity::Stalled(_))).await;
     assert!(transfer.store().verified().is_full());
+    end(&room, &transfer).await;
+    // Nor is what was to be hashed forgotten.
+    let room = Room { cancel: CancellationToken::new(), ..room };
+    let parts = room.parts(Place::InPlace(source.clone()), room.none());
+    let transfer = room.start(TransferParts { suspect: room.all(), ..parts });
+    until(&transfer, "a stall", |progress| matches!(progress.activity, Activity::Stalled(_))).await;
     std::fs::rename(&away, &source).unwrap();
     until(&transfer, "the share", |progress| progress.activity == Activity::Seeding).await;
     end(&room, &transfer).await;
