@@ -279,38 +279,6 @@ fn a_folder_deleted_between_two_runs_is_asked_for_and_filled_anew() {
     });
 }
 
-/// The piece layers that a magnet link does not bring are asked of peers once, and then kept with the torrent.
-#[test]
-fn piece_layers_learnt_from_peers_are_kept() {
-    alone(|| {
-        let pair = Pair::new();
-        let film = pair.film(2 * MEBIBYTE);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
-        let mut get = pair.get(&link, &["--seed"]);
-        get.complete();
-        until("layers in the torrent that is kept", || {
-            let kept = torrents_below(&pair.path("ben"));
-            let layers = b"12:piece layersd32:";
-            kept.iter().any(|torrent| torrent.windows(layers.len()).any(|part| part == layers)).then_some(())
-        });
-    });
-}
-
-/// What torrent files below a folder hold.
-fn torrents_below(folder: &Path) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    for file in fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_dir() {
-            found.extend(torrents_below(&path));
-        } else if path.extension().is_some_and(|extension| extension == "torrent") {
-            found.push(fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
 #[test]
 fn a_file_cut_short_after_a_kill_is_fetched_again() {
     alone(|| {

@@ -118,28 +118,7 @@ pub(super) async fn begin(
         facts.hashing = None;
         facts.running = Some(running.clone());
     }
-    if !running.transfer.truth().missing_layers().is_empty() {
-        node.resources.tasks.spawn(keep_layers(entry.clone(), running.clone()));
-    }
     Ok(running)
-}
-
-/// Keeps the torrent anew once peers have told its piece layers, so that the next run knows all hashes from the start.
-async fn keep_layers(entry: Arc<Entry>, running: Arc<Running>) {
-    let mut progress = running.transfer.progress();
-    while !running.transfer.truth().missing_layers().is_empty() {
-        if progress.changed().await.is_err() {
-            return;
-        }
-    }
-    let kept = tokio::task::spawn_blocking(move || {
-        let mut metainfo = running.metainfo.clone();
-        metainfo.take_layers(running.transfer.truth());
-        entry.slot.write_torrent(&metainfo.to_bytes())
-    });
-    if let Ok(Err(error)) = kept.await {
-        tracing::warn!(%error, "piece layers are not kept; the next run asks for them again");
-    }
 }
 
 /// The settings of the engine for a transfer.
