@@ -4,17 +4,16 @@
 //! local discovery. It decides only what concerns every connection alike: how many there may be, and who may
 //! be dialled at all.
 
+mod connections;
 mod finding;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peerage_content::BlockPool;
-use peerage_swarm::core::Found;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,17 +26,12 @@ use crate::hash::{InfoHashes, SwarmHash};
 use crate::lan::{Lan, LanConfig};
 use crate::listen;
 use crate::mse::{Encryption, lookup_key};
-use crate::peer::greet::{self, Finder, GreetError};
-use crate::peer::{Conversation, Hello, Local, Parted, Pulse};
-use crate::torrent::{Arrival, Torrent};
+use crate::peer::Local;
+use crate::torrent::Torrent;
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError};
 use crate::webseed::{self, WebSeed, WebSeedClient};
-use crate::wire::{Handshake, HandshakeHead, PeerId, Reserved};
+use crate::wire::PeerId;
 
-/// How long a connection may take to be made.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Accepted connections that have not greeted yet; more wait in the system's queue.
-const GREETINGS_MAX: usize = 128;
 /// Discoveries waiting to be routed.
 const DISCOVERIES: usize = 128;
 /// Web seeds of one torrent that are asked.
@@ -214,13 +208,17 @@ impl Door {
         torrent
     }
 
-    /// Makes a torrent reachable under further names (the metadata of a magnet named both).
-    pub fn name(&self, torrent: &Arc<Torrent>, hashes: InfoHashes) {
+    /// Makes a torrent reachable under further names (the metadata of a magnet named both). False when another torrent has one of
+    /// them: that one keeps it.
+    pub fn name(&self, torrent: &Arc<Torrent>, hashes: InfoHashes) -> bool {
         let mut registry = self.0.registry();
+        let mut own = true;
         for swarm in hashes.swarms() {
-            registry.torrents.insert(swarm, torrent.clone());
+            let holder = registry.torrents.entry(swarm).or_insert_with(|| torrent.clone());
+            own &= Arc::ptr_eq(holder, torrent);
             registry.keys.insert(lookup_key(swarm), swarm);
         }
+        own
     }
 
     /// Lets web seeds serve a torrent that is fetched, as far as their URLs make sense.
@@ -254,8 +252,11 @@ impl Door {
     pub fn remove(&self, torrent: &Torrent) {
         let mut registry = self.0.registry();
         for swarm in torrent.swarms() {
-            registry.torrents.remove(&swarm);
-            registry.keys.remove(&lookup_key(swarm));
+            // Another torrent may have the name.
+            if registry.torrents.get(&swarm).is_some_and(|holder| std::ptr::eq(&**holder, torrent)) {
+                registry.torrents.remove(&swarm);
+                registry.keys.remove(&lookup_key(swarm));
+            }
         }
         drop(registry);
         torrent.close();
@@ -292,166 +293,7 @@ impl DoorInner {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reserved(&self, torrent: &Torrent) -> Reserved {
-        let mut reserved = Reserved::NONE.with_extended().with_fast();
-        if self.dht.is_some() && !torrent.is_private() {
-            reserved = reserved.with_dht();
-        }
-        // A hybrid never asks for the upgrade to v2: libtorrent, upgraded, fetches piece layers while blocks come in, and the one can make
-        // it take the other for a contradiction, which stops its torrent for good.
-        let hashes = torrent.hashes_now();
-        if hashes.v1.is_none() && hashes.v2.is_some() {
-            reserved = reserved.with_v2();
-        }
-        reserved
-    }
-
-    async fn accept_all(self: Arc<Self>, listener: TcpListener) {
-        let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
-        loop {
-            let Ok(greeting) = greetings.clone().acquire_owned().await else { return };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = self.cancel.cancelled() => return,
-            };
-            let (mut socket, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: waiting is all that helps.
-                    warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    continue;
-                }
-            };
-            let door = self.clone();
-            self.tasks.spawn(async move {
-                let Ok(permit) = door.connections.clone().try_acquire_owned() else { return };
-                let address = crate::address::canonical(address);
-                let greeted = tokio::select! {
-                    greeted = greet::accept(&mut socket, address, door.peer_id, door.encryption, &*door) => greeted,
-                    () = door.cancel.cancelled() => return,
-                };
-                drop(greeting);
-                match greeted {
-                    Ok(hello) => {
-                        door.converse(socket, hello, Found::INCOMING).await;
-                    }
-                    Err(error) => debug!(%address, %error, "an incoming connection came to nothing"),
-                }
-                drop(permit);
-            });
-        }
-    }
-
-    /// Talks on a greeted connection until it ends; false when it was not wanted.
-    async fn converse(&self, socket: TcpStream, hello: Hello, found: Found) -> bool {
-        let torrent = self.registry().torrents.get(&hello.handshake.swarm).cloned();
-        let Some(torrent) = torrent else { return false };
-        let (id, outgoing, address) = (hello.handshake.peer_id, hello.outgoing, hello.address);
-        let Some(cancel) = torrent.admit(self.peer_id, &Arrival { id, outgoing, address, found }) else {
-            debug!(%address, "connected to this peer already, or not to be");
-            return false;
-        };
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%error, "set TCP_NODELAY");
-        }
-        let pulse = Pulse::new(Instant::now());
-        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel, &pulse);
-        let Parted { ending, .. } = Box::pin(talk).await;
-        torrent.dismiss(id, outgoing);
-        debug!(%address, %ending, "connection ended");
-        true
-    }
-
-    /// Dials for a running transfer, which hears of failure.
-    pub(crate) fn dial_for_transfer(self: Arc<Self>, torrent: Arc<Torrent>, address: SocketAddr) {
-        let tasks = self.tasks.clone();
-        tasks.spawn(async move {
-            // The transfer knows whom it may dial.
-            let dialled = self.dial(&torrent, address, Found::GIVEN, None).await;
-            let Some(ready) = torrent.ready() else { return };
-            match dialled {
-                Ok(()) => {}
-                Err(GreetError::NoRoom) => ready.transfer.no_room(address).await,
-                Err(_) => ready.transfer.dial_failed(address).await,
-            }
-        });
-    }
-
-    /// Connects, greets (then tells `greeted`) and talks; returns when the conversation is over, or why there was none.
-    async fn dial(
-        &self,
-        torrent: &Arc<Torrent>,
-        address: SocketAddr,
-        found: Found,
-        greeted: Option<mpsc::Sender<SocketAddr>>,
-    ) -> Result<(), GreetError> {
-        let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
-        let Ok(_permit) = self.connections.clone().try_acquire_owned() else {
-            return Err(GreetError::NoRoom);
-        };
-        let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
-        let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
-        let mut failure = cancelled();
-        for way in self.encryption.dials() {
-            let greeting = async {
-                let mut socket = self.connect(address).await?;
-                let hello = greet::dial(&mut socket, address, ours, (*way, self.encryption)).await?;
-                Ok::<_, GreetError>((socket, hello))
-            };
-            let greeting = tokio::select! {
-                greeting = greeting => greeting,
-                () = torrent.cancellation().cancelled() => return Err(cancelled()),
-            };
-            match greeting {
-                Ok((socket, hello)) => {
-                    if let Some(greeted) = greeted {
-                        // An error: nobody seeks any longer.
-                        let _ = greeted.send(address).await;
-                    }
-                    let wanted = self.converse(socket, hello, found).await;
-                    return if wanted { Ok(()) } else { Err(GreetError::Present) };
-                }
-                Err(error) => {
-                    debug!(%address, ?way, %error, "dial came to nothing");
-                    let again = error.may_want_another_way();
-                    failure = error;
-                    if !again {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(failure)
-    }
-
-    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, GreetError> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        let same_family = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
-        if let Some(own) = listen::specific(&self.listening).iter().find(same_family) {
-            socket.bind(SocketAddr::new(*own, 0))?;
-        }
-        let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
-        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected.map_err(GreetError::NoConnection)
-    }
-
     pub(crate) fn rules(&self) -> &DialRules {
         &self.rules
-    }
-}
-
-impl Finder for DoorInner {
-    fn by_key(&self, key: &[u8; 20]) -> Option<SwarmHash> {
-        self.registry().keys.get(key).copied()
-    }
-
-    fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
-        let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
-        let reserved = self.reserved(&torrent);
-        // Everybody is answered in the name that they came with. libtorrent takes our bit for v2 beside a v1 name for the upgrade
-        // of BEP 52, and hangs up because the name is not v2's.
-        let by_v2 = torrent.hashes_now().swarm_v2() == Some(head.swarm);
-        Some((if by_v2 { reserved.with_v2() } else { reserved }, head.swarm))
     }
 }

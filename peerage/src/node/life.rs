@@ -424,7 +424,7 @@ fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
 }
 
 /// Sets the state and tells everybody if it is another.
-fn set_state(node: &Inner, entry: &Entry, state: State, problem: Option<Problem>) {
+pub(super) fn set_state(node: &Inner, entry: &Entry, state: State, problem: Option<Problem>) {
     let changed = {
         let mut facts = entry.facts();
         let changed = facts.state != state || facts.problem != problem;

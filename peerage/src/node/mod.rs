@@ -42,8 +42,8 @@ use self::select::Rules;
 use self::shelf::{Record, Shelf, Slot};
 
 use crate::model::{
-    AddRequest, Event, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView, TrackerView,
-    TransferId, TransferRef, TransferView,
+    AddRequest, Event, FilePriority, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView,
+    TrackerView, TransferId, TransferRef, TransferView,
 };
 
 /// Open files of all transfers at a time.
@@ -360,6 +360,7 @@ impl Node {
             rules.apply(layout, &mut priorities, false);
             priorities.clone()
         };
+        running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
         running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
         entry.keep(|record| record.priorities = priorities);
         Ok(())

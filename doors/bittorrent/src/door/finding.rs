@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{CONNECT_MAX, DhtSettings, Door, DoorInner};
+use super::{DhtSettings, Door, DoorInner, connections};
 use crate::address::{DialRules, Origin, Reach, reach};
 use crate::dht::{Dht, DhtConfig, DhtError};
 use crate::discovery::{Discovery, Haste};
@@ -96,7 +96,7 @@ impl Door {
         for node in nodes.iter().take(TORRENT_NODES_MAX) {
             let (dht, node, cancel) = (dht.clone(), node.to_string(), torrent.cancellation().clone());
             self.0.tasks.spawn(cancel.run_until_cancelled_owned(async move {
-                match tokio::time::timeout(CONNECT_MAX, tokio::net::lookup_host(&node)).await {
+                match tokio::time::timeout(connections::CONNECT_MAX, tokio::net::lookup_host(&node)).await {
                     Ok(Ok(mut found)) => {
                         if let Some(address) = found.next() {
                             dht.add_node(address).await;
@@ -158,7 +158,7 @@ impl DoorInner {
             {
                 let (door, torrent, told) = (self.clone(), torrent.clone(), told.clone());
                 talks.spawn(async move {
-                    let _ = door.dial(&torrent, address, found, Some(told)).await;
+                    let _ = door.dial(&torrent, address, Some(found), Some(told)).await;
                     address
                 });
             }
@@ -197,10 +197,21 @@ impl DoorInner {
                 () = until(seek.poll_timeout()), if talks.len() < SEEK_TALKS => {}
             }
         }
-        for (address, found) in seek.into_known() {
+        while let Ok((addresses, found)) = inbox.try_recv() {
+            addresses.into_iter().for_each(|address| seek.learn(Instant::now(), address, found));
+        }
+        for (address, found) in seek.idle() {
             torrent.known(vec![address], found).await;
         }
-        // Conversations begun here go on.
+        // What is dialled or talked to goes on and tells the transfer by itself. Whatever it comes to, the address is worth another try.
+        while let Some(ended) = tokio::select! {
+            ended = talks.join_next() => ended,
+            () = torrent.cancellation().cancelled() => None,
+        } {
+            if let Some((address, found)) = ended.ok().and_then(|address| seek.known(address)) {
+                torrent.known(vec![address], found).await;
+            }
+        }
         talks.detach_all();
     }
 
@@ -255,9 +266,10 @@ impl DoorInner {
         }
     }
 
+    /// A peer named its DHT node.
     pub(crate) fn dht_node(&self, address: SocketAddr) {
-        if let Some(dht) = self.dht.clone() {
-            self.tasks.spawn(async move { dht.add_node(address).await });
+        if let Some(dht) = &self.dht {
+            dht.hear_of_node(address);
         }
     }
 

@@ -319,6 +319,8 @@ pub enum Dismissal {
     Stalled,
     /// Already connected to this peer.
     Duplicate,
+    /// The user paused the transfer.
+    Paused,
     /// It says again and again what it has.
     Restless,
 }

@@ -103,7 +103,7 @@ impl PeerLink {
 }
 
 impl Drop for PeerLink {
-    /// Says goodbye at once if there is room; else the transfer finds the closed link at its next tick.
+    /// Says goodbye at once if there is room; else the transfer finds the closed link within a second.
     fn drop(&mut self) {
         let _ = self.messages.try_send(Message::Left(self.key));
     }

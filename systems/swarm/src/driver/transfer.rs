@@ -274,9 +274,10 @@ impl Transfer {
         &self.throttle
     }
 
-    /// Resolves when the transfer's task has recorded everything and ended.
+    /// Resolves when the transfer's task has ended: everything is recorded, and nothing more is written.
     pub async fn ended(&self) {
-        self.messages.closed().await;
+        let mut progress = self.progress.clone();
+        while progress.changed().await.is_ok() {}
     }
 
     /// The token that ends the task.
