@@ -238,9 +238,11 @@ async fn what_is_added_arrives_whole() {
         only: vec!["*.mkv".into()],
         priorities: vec![PriorityRule { glob: "b".into(), priority: FilePriority::Low }],
         preallocate: true,
+        overwrite: true,
         options: TransferOptions {
             paused: true,
             sequential: true,
+            super_seeding: true,
             peers: vec!["192.0.2.1:1".parse().unwrap()],
             goal: Some(SeedGoal { ratio: Some(1.5), seconds: Some(60) }),
             limits: Limits { up: Some(1), down: Some(2) },
@@ -261,6 +263,7 @@ async fn refusals_keep_their_causes_and_hints() {
         only: vec![],
         priorities: vec![],
         preallocate: false,
+        overwrite: false,
         options: TransferOptions::default(),
     };
     let problem = daemon.client().add(AddRequest::Get(get)).await.unwrap_err();

@@ -440,11 +440,28 @@ async fn a_running_daemon_is_not_changed_by_flags_of_a_node() {
 }
 
 /// A child that is not left behind.
-struct Running(Child);
+struct Running(Child, String);
 
 impl Running {
     fn start(mut command: Command) -> Self {
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), String::new())
+    }
+
+    /// Waits until it says so on stderr.
+    fn told(&mut self, text: &str) {
+        tokio::task::block_in_place(|| {
+            let mut byte = [0];
+            let stderr = self.0.stderr.as_mut().unwrap();
+            while !self.1.contains(text) {
+                assert_eq!(
+                    std::io::Read::read(stderr, &mut byte).unwrap(),
+                    1,
+                    "it did not say {text}: {}",
+                    self.1
+                );
+                self.1.push(byte[0].into());
+            }
+        });
     }
 
     fn line(&mut self) -> String {
@@ -465,7 +482,7 @@ impl Running {
 
     fn end(mut self) -> (Option<i32>, String) {
         tokio::task::block_in_place(|| {
-            let mut text = String::new();
+            let mut text = std::mem::take(&mut self.1);
             for line in BufReader::new(self.0.stderr.take().unwrap()).lines() {
                 text += &(line.unwrap() + "\n");
             }
@@ -501,10 +518,8 @@ async fn share_prints_the_link_as_data_and_stays_until_interrupted() {
     ]));
     let link = share.line();
     assert!(link.starts_with("magnet:?xt=urn:btih:"), "{link}");
-    // The torrent follows the link.
-    while !home.path().join("h.torrent").exists() {
-        tokio::task::yield_now().await;
-    }
+    // The torrent follows the link, and is told.
+    share.told("Wrote h.torrent.");
     share.signal(Signal::INT);
     let (status, text) = share.end();
     assert_eq!(status, Some(130), "{text}");

@@ -23,8 +23,8 @@ use super::refusal::Refusal;
 use super::{events, metrics};
 use crate::control::Control;
 use crate::model::{
-    AddRequest, Added, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView, TrackerView,
-    TransferId, TransferRef, TransferView,
+    AddRequest, Added, Begun, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView,
+    TrackerView, TransferId, TransferRef, TransferView,
 };
 
 /// Bytes of a request's body, but for what is added …
@@ -245,12 +245,12 @@ async fn resume(State(api): State<Api>, which: Which) -> Result<StatusCode, Refu
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Compare every byte with its hash; the end is told as an event.
-#[utoipa::path(post, path = "/api/v1/transfers/{which}/verify", params(("which" = String, Path)), responses((status = ACCEPTED)))]
-async fn verify(State(api): State<Api>, which: Which) -> Result<StatusCode, Refusal> {
+/// Compare every byte with its hash; the result is the transfer's `check` of the number that is answered.
+#[utoipa::path(post, path = "/api/v1/transfers/{which}/verify", params(("which" = String, Path)), responses((status = ACCEPTED, body = Begun)))]
+async fn verify(State(api): State<Api>, which: Which) -> Result<(StatusCode, Json<Begun>), Refusal> {
     let id = api.find(which).await?;
-    api.control.verify(id).await?;
-    Ok(StatusCode::ACCEPTED)
+    let check = api.control.verify(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(Begun { check })))
 }
 
 /// Say how much files are wanted; later rules over earlier ones.
