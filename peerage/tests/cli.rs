@@ -13,6 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use peerage::api::DaemonLock;
 use peerage::model::*;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -140,6 +141,7 @@ fn bad_values_are_bad_usage() {
         (&["pause"], "TRANSFER"),
         (&["get", "x", "-o", "-", "--stream"], "stdout takes the file alone"),
         (&["limit"], "--up RATE"),
+        (&["share", "x", "--tracker", "not a url"], "not a url"),
         (&["config", "set", "lissten", "x"], "there is no key"),
     ] {
         let output = run(args);
@@ -277,7 +279,10 @@ async fn inspect_says_why_a_torrent_is_refused() {
     assert!(text.starts_with("error: x.torrent is refused\n  caused by: info.name: "), "{text}");
     let output = home.run(&["inspect", "x.torrent", "--json"]);
     assert_status(&output, 1);
-    assert_eq!(objects(&output)[0]["event"], "error");
+    assert_eq!(
+        (&objects(&output)[0]["event"], &objects(&output)[0]["code"]),
+        (&json!("error"), &json!("refused"))
+    );
     fs::write(home.path().join("y.torrent"), "nonsense").unwrap();
     assert_status(&home.run(&["inspect", "y.torrent"]), 1);
 }
@@ -499,6 +504,40 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_signal_ends_a_command_whose_daemon_is_stuck() {
+    let home = Home::new();
+    let lock = DaemonLock::take(&home.path().join(".local/share/peerage")).unwrap();
+    // It listens and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    lock.publish(listener.local_addr().unwrap()).unwrap();
+    for command in [&["ls"][..], &["show", "1"], &["get", "http://127.0.0.1:1/x.torrent"]] {
+        let mut command = home.command(command);
+        if command.get_args().any(|arg| arg == "get") {
+            command = home.command(&["get", &format!("http://{}/x", listener.local_addr().unwrap())]);
+        }
+        let stuck = Running::start(command);
+        let accepted = tokio::task::block_in_place(|| listener.accept().unwrap());
+        stuck.signal(Signal::TERM);
+        let began = std::time::Instant::now();
+        assert_eq!(stuck.end().0, Some(143));
+        assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+        drop(accepted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_stdin_leaves_nothing() {
+    let home = Home::new();
+    let mut command = home.command(&["share", "-"]);
+    command.stdin(Stdio::piped());
+    let mut share = Running::start(command);
+    share.told("Reading stdin");
+    share.signal(Signal::INT);
+    assert_eq!(share.end().0, Some(130));
+    assert_eq!(fs::read_dir(home.path().join(".local/share/peerage/stdin")).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

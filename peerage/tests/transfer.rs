@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -401,6 +401,45 @@ fn a_selection_that_matches_nothing_fails() {
     let again = ben.run(&[&["get", &link][..], &ALONE].concat());
     let told = String::from_utf8_lossy(&again.stderr);
     assert!(told.contains("is here already") && !told.contains("Got "), "{told}");
+}
+
+#[test]
+fn a_live_transfer_is_seen_from_outside() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    ada.run(&["config", "set", "metrics_open", "true"]);
+    holiday(&ada.path("holiday"));
+    let _daemon = ada.daemon();
+    let link = String::from_utf8(ada.run(&["share", "holiday", "--background"]).stdout).unwrap();
+    let mut get = ben.start(&[&["get", link.trim(), "--limit-down", "40k", "--json"][..], &ALONE].concat());
+    while get.event("progress")["transfer"]["peers_connected"] != 1 {}
+    let peer = ada.json(&["peers", "1", "--json"]);
+    assert_eq!((&peer["found"][0], &peer["transport"]), (&"incoming".into(), &"tcp".into()), "{peer}");
+    assert!(peer["client"].as_str().unwrap().starts_with("Peerage"), "{peer}");
+    let shown = ada.json(&["show", "1", "--files", "--json"]);
+    assert_eq!((&shown["state"], &shown["peers_connected"]), (&"seeding".into(), &1.into()), "{shown}");
+    assert_eq!(shown["file_list"].as_array().unwrap().len(), 3);
+    let endpoint: Value =
+        serde_json::from_slice(&fs::read(ada.path(".local/share/peerage/daemon.json")).unwrap()).unwrap();
+    let mut stream = std::net::TcpStream::connect(endpoint["address"].as_str().unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).unwrap();
+    assert!(metrics.contains("peerage_peers_connected 1\n"), "{metrics}");
+    assert!(metrics.contains("peerage_transfers{state=\"seeding\"} 1"), "{metrics}");
+}
+
+#[test]
+fn a_stop_takes_no_longer_for_a_dead_tracker_and_a_listener() {
+    let ada = Machine::new();
+    holiday(&ada.path("holiday"));
+    let dead = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tracker = format!("udp://{}", dead.local_addr().unwrap());
+    let mut up = ada.start(&[&["up", "--json"][..], &ALONE].concat());
+    up.event("listening");
+    let mut share = ada.start(&["share", "holiday", "--tracker", &tracker, "--json"]);
+    share.event("progress");
+    up.signal(Signal::TERM);
+    assert_eq!(up.end(), Some(0));
 }
 
 #[test]

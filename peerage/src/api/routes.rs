@@ -12,7 +12,8 @@ use axum::{Json, Router, middleware};
 use peerage_bittorrent::metainfo::METAINFO_LENGTH_MAX;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::{OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi as _, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -45,6 +46,7 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 /// The API of a node. `stop` ends event streams, and is cancelled by the `stop` request.
 pub fn router(control: Arc<dyn Control>, guard: Guard, stop: CancellationToken) -> Router {
     let (router, document) = described().split_for_parts();
+    let document = completed(document);
     router
         .route("/api/v1/openapi.json", axum::routing::get(async move || Json(document)))
         .route("/metrics", axum::routing::get(scrape))
@@ -55,7 +57,35 @@ pub fn router(control: Arc<dyn Control>, guard: Guard, stop: CancellationToken) 
 
 /// The description of the API, made of its types.
 pub fn open_api() -> OpenApi {
-    described().into_openapi()
+    completed(described().into_openapi())
+}
+
+/// Adds what holds for every path: how it may be refused before it is looked at, and words for each status.
+fn completed(mut document: OpenApi) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [(&mut item.get, false), (&mut item.post, true), (&mut item.delete, false)];
+        for (operation, post) in operations {
+            let Some(operation) = operation else { continue };
+            let mut refusals = vec![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+            refusals.extend(post.then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            let responses = &mut operation.responses.responses;
+            for status in refusals {
+                let problem = Ref::from_schema_name("Problem");
+                let body = ContentBuilder::new().schema(Some(problem)).build();
+                let response = ResponseBuilder::new().content("application/json", body).build();
+                responses.entry(status.as_str().to_owned()).or_insert(response.into());
+            }
+            for (status, response) in responses {
+                let words = status.parse().ok().and_then(|code: StatusCode| code.canonical_reason());
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description = words.unwrap_or("Done").to_owned();
+                }
+            }
+        }
+    }
+    document
 }
 
 fn described() -> OpenApiRouter<Api> {
@@ -142,6 +172,7 @@ async fn show(State(api): State<Api>, which: Which) -> Reply<TransferView> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Removal {
     /// Delete the files of a download, too.
@@ -287,6 +318,7 @@ async fn limit_node(State(api): State<Api>, body: Body<Limits>) -> Result<Status
 }
 
 #[derive(Serialize, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pace {
     /// Milliseconds between two `progress` events.

@@ -125,7 +125,7 @@ async fn serve_node(app: &App, lock: &DaemonLock, listener: TcpListener, node: N
     ));
     tracing::info!(%address, pid = endpoint.pid, transfers, "up");
     let guard = Guard { token: endpoint.token, metrics_open: app.loaded.config.metrics_open };
-    serve(listener, Arc::new(node), guard, app.quit.token.clone()).await.context("serve the API")?;
+    serve(listener, Arc::new(node), guard, app.quit.token.clone()).await;
     app.ui.say("Going down.");
     Ok(())
 }

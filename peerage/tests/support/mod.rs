@@ -301,7 +301,7 @@ impl Control for FakeNode {
 pub struct FakeDaemon {
     pub endpoint: Endpoint,
     pub stop: CancellationToken,
-    pub server: JoinHandle<std::io::Result<()>>,
+    pub server: JoinHandle<()>,
     _lock: DaemonLock,
 }
 
