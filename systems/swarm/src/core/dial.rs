@@ -81,6 +81,11 @@ impl Book {
         self.known.len()
     }
 
+    /// Where an address was learnt.
+    pub(super) fn found(&self, address: SocketAddr) -> Found {
+        self.known.get(&canonical(address)).map(|known| known.found).unwrap_or_default()
+    }
+
     /// Dials under way.
     pub(super) fn dialling(&self) -> usize {
         self.dialling
