@@ -31,6 +31,15 @@ impl<'a> SmallDisk<'a> {
         Self { at }
     }
 
+    /// Shows it at another folder too, which is made.
+    #[track_caller]
+    pub fn also_at(&self, at: &'a Path) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let at = at.to_str().unwrap();
+        run("mount", &["--bind", self.at, at]);
+        Self { at }
+    }
+
     /// Gives it another size.
     #[track_caller]
     pub fn resize(&self, mebibytes: u32) {

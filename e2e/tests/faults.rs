@@ -220,23 +220,84 @@ fn a_folder_removed_under_a_download_is_told_and_waited_for() {
     });
 }
 
+/// Waits until a `get` says that it cannot begin, and gives its words.
+fn refusal(get: &mut Peerage) -> String {
+    let told = get.find("an error", |event| !event["problem"].is_null() || event["event"] == "error");
+    words(if told["event"] == "error" { &told } else { &told["problem"] })
+}
+
 #[test]
-fn a_folder_that_vanished_between_two_runs_is_filled_anew() {
+fn a_disk_that_vanished_between_two_runs_is_not_taken_for_an_empty_folder() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(8 * MEBIBYTE);
-        let out = pair.path("out");
-        let disk = SmallDisk::mount(&out, 40);
+        let (out, home) = (pair.path("out"), pair.path("disk"));
+        let disk = SmallDisk::mount(&home, 40);
+        let mounted = disk.also_at(&out);
         let mut share = pair.share(&film);
         let link = link_of(&mut share);
         let mut get = pair.get(&link, &["--limit-down", "2M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
-        get.signal("KILL");
+        get.signal("INT");
         get.end();
-        disk.pull();
+        mounted.pull();
+        let mut get = pair.get(&link, &[]);
+        let told = refusal(&mut get);
+        assert!(told.contains(out.to_str().unwrap()) && told.contains("another disk"), "{told}");
+        assert!(!get.end().success());
+        assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "nothing is written in the place of the disk");
+        let _mounted = disk.also_at(&out);
+        let before = bytes_over("lo");
         let mut get = pair.get(&link, &[]);
         get.complete();
         assert_same(&film, &out.join("film.mkv"));
+        assert!(bytes_over("lo") - before < 8 * MEBIBYTE as u64, "what was on it is not fetched again");
+    });
+}
+
+#[test]
+fn a_folder_deleted_between_two_runs_is_asked_for_and_filled_anew() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let out = pair.path("out");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &["--limit-down", "2M"]);
+        progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
+        get.signal("INT");
+        get.end();
+        fs::remove_dir_all(&out).unwrap();
+        let mut get = pair.get(&link, &[]);
+        let told = refusal(&mut get);
+        assert!(told.contains(out.to_str().unwrap()) && told.contains("gone"), "{told}");
+        assert!(!get.end().success() && !out.exists());
+        fs::create_dir(&out).unwrap();
+        let mut get = pair.get(&link, &[]);
+        get.complete();
+        assert_same(&film, &out.join("film.mkv"));
+    });
+}
+
+#[test]
+fn a_file_cut_short_after_a_kill_is_fetched_again() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let film_got = pair.path("out/film.mkv");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &["--seed"]);
+        get.complete();
+        // On record within a second, and without the stamp of a clean end perhaps.
+        progress(&mut get, "a moment later", |transfer| transfer["state"] == "seeding");
+        get.signal("KILL");
+        get.end();
+        OpenOptions::new().write(true).open(&film_got).unwrap().set_len(3 * MEBIBYTE as u64).unwrap();
+        let mut get = pair.get(&link, &[]);
+        get.complete();
+        assert!(get.end().success());
+        assert_same(&film, &film_got);
     });
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use peerage_bittorrent::magnet::Magnet;
 use peerage_bittorrent::metainfo::METAINFO_LENGTH_MAX;
+use peerage_bittorrent::web::{self, NO_ROOTS};
 
 use crate::errors::HintExt;
 use crate::model::{Base64, Link};
@@ -58,14 +59,18 @@ pub fn read_torrent(path: &Path) -> Result<Vec<u8>> {
 
 async fn fetch(url: &str) -> Result<Vec<u8>> {
     let at = || format!("fetch the torrent {}", Shown::text(url));
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("peerage/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(SILENCE_MAX)
-        .read_timeout(SILENCE_MAX)
-        .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
-        .build()
-        .with_context(at)?;
-    let mut response = client.get(url).send().await.with_context(at)?;
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(concat!("peerage/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(SILENCE_MAX)
+            .read_timeout(SILENCE_MAX)
+            .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
+    };
+    let web = web::client(builder).with_context(at)?;
+    if !web.has_roots && url.to_ascii_lowercase().starts_with("https:") {
+        return Err(anyhow!(NO_ROOTS)).with_context(at);
+    }
+    let mut response = web.client.get(url).send().await.with_context(at)?;
     if !response.status().is_success() {
         return Err(anyhow!("the server answered {}", response.status())).with_context(at);
     }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -175,4 +177,84 @@ fn a_daemon_ends_well_when_it_is_told_to() {
     up.signal(Signal::TERM);
     assert_eq!(up.end(), Some(0));
     assert!(!ada.path(".local/share/peerage/daemon.json").exists());
+}
+
+/// Minimal containers have no certificates; nothing but https needs them.
+#[test]
+fn a_machine_without_certificates_does_everything_but_https() {
+    let (ada, nowhere) = (Machine::new(), "/nowhere/certificates");
+    fs::write(ada.path("video.mkv"), bytes(3, 50_000)).unwrap();
+    let without = |args: &[&str]| {
+        let mut command = ada.command(args);
+        command.env("SSL_CERT_FILE", nowhere).env("SSL_CERT_DIR", nowhere);
+        command
+    };
+    let share = &[&["share", "video.mkv", "--json"][..], &ALONE].concat();
+    let mut child = without(share).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    Running { child, lines }.event("listening");
+
+    let output = without(&["inspect", "https://127.0.0.1:9/x.torrent"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("this machine has no CA certificates"), "{told}");
+    let output = without(&["inspect", "http://127.0.0.1:9/x.torrent"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!told.contains("certificates"), "plain HTTP needs none: {told}");
+}
+
+/// What a tracker was told: event, downloaded, left.
+type Notes = Arc<Mutex<Vec<(String, u64, u64)>>>;
+
+/// A tracker that knows nobody, and its notes.
+fn noting_tracker() -> (String, Notes) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let notes = Notes::default();
+    let kept = notes.clone();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let mut head = String::new();
+            BufReader::new(&socket).read_line(&mut head).unwrap();
+            let value = |key: &str| {
+                let found =
+                    head.split(['?', '&', ' ']).find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+                found.unwrap_or_default().to_owned()
+            };
+            let number = |key: &str| value(key).parse().unwrap();
+            kept.lock().unwrap().push((value("event"), number("downloaded"), number("left")));
+            let _ = socket.write_all(
+                b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 18\r\n\r\nd8:intervali1800ee",
+            );
+        }
+    });
+    (url, notes)
+}
+
+/// BEP 3 and 21: `completed` and `left=0` are for whole copies, not for a selection; and the last announce has the numbers of the whole run.
+#[test]
+fn trackers_are_told_the_truth_about_a_selection() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    holiday(&ada.path("holiday"));
+    let share = [&["share", "holiday", "--piece-size", "16k", "--json"][..], &ALONE].concat();
+    let mut share = ada.start(&share);
+    let metadata = share.event("metadata");
+    let (url, notes) = noting_tracker();
+    let link = format!("{}&tr={url}", metadata["transfer"]["magnet"].as_str().unwrap());
+    let get = |more: &[&str]| {
+        notes.lock().unwrap().clear();
+        ben.run(&[&["get", &link, "-o", "down"][..], more, &ALONE].concat());
+        let mut notes = notes.lock().unwrap().clone();
+        // A hybrid is announced under both its hashes.
+        notes.sort();
+        notes.dedup();
+        notes
+    };
+    let told = get(&["--only", "*.mkv"]);
+    assert!(told.iter().all(|(event, _, left)| event != "completed" && *left > 0), "{told:?}");
+    let stopped = told.iter().find(|(event, ..)| event == "stopped").unwrap();
+    assert!(stopped.1 >= 300_000 && stopped.2 < 60_000, "{told:?}");
+
+    let told = get(&["--only", "*"]);
+    assert!(told.iter().any(|(event, _, left)| event == "completed" && *left == 0), "{told:?}");
+    assert!(told.iter().any(|(event, _, left)| event == "stopped" && *left == 0), "{told:?}");
 }

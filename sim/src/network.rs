@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use peerage_content::{BLOCK_LENGTH, Block, Layout, PieceIndex, PieceSet};
 use peerage_swarm::core::{
-    Availability, Found, Input, Output, PeerCaps, PeerKey, PeerStats, Received, Shown, Swarm,
+    Availability, Found, Input, Output, PeerCaps, PeerKey, PeerStats, ReaderId, Received, Shown, Swarm,
 };
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
@@ -116,7 +116,7 @@ impl Network {
         node
     }
 
-    /// Lets things happen until every node has everything, or time is up; says whether all have it.
+    /// Lets things happen until every node that stays has everything, or time is up; says whether all have it.
     pub fn run(&mut self, end: Duration) -> bool {
         while self.unfinished > 0
             && let Some(event) = self.queue.next(end)
@@ -255,6 +255,9 @@ impl Network {
             self.queue.plan(first, Event::Play(id));
             self.set_deadlines(id, first);
         }
+        if let Parting::After(stay) = self.nodes[id].spec.parting {
+            self.queue.plan(self.queue.now() + stay, Event::Leave(id));
+        }
         self.registered.push(id);
         self.queue.plan(self.queue.now() + TRACKER_TAKES, Event::Announce(id));
     }
@@ -280,6 +283,8 @@ impl Network {
         if node.swarm.take().is_none() {
             return;
         }
+        // Who leaves without is not waited for.
+        self.unfinished -= usize::from(!node.spec.seed && summary.finished.is_none());
         node.summary = summary;
         self.registered.retain(|registered| *registered != id);
         for transfer in std::mem::take(&mut self.nodes[id].transfers) {
@@ -620,7 +625,7 @@ impl Network {
         let playing = node.playing;
         for ahead in 0..reader.window.min(self.layout.piece_count().saturating_sub(playing)) {
             let at = self.epoch + first + Duration::from_secs_f64(piece_time * f64::from(ahead));
-            self.tell_engine(id, Input::Deadline { piece: playing + ahead, at });
+            self.tell_engine(id, Input::Deadline { reader: ReaderId(0), piece: playing + ahead, at });
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum Parting {
     Stays,
     /// This long after it has everything.
     AfterFinish(Duration),
+    /// This long after it joined, whatever it has.
+    After(Duration),
     /// When all pieces together are at other nodes.
     WhenACopyIsOut,
 }

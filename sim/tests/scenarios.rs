@@ -83,6 +83,25 @@ fn a_swarm_whose_members_leave_when_they_are_done_goes_on() {
     }
 }
 
+/// A third of the leechers leave in the middle, with what they have of pieces half fetched and half served.
+#[test]
+fn those_who_leave_in_the_middle_do_not_hold_up_the_rest() {
+    for seed in 1..=3 {
+        let mut network = network(seed, 45, |node| NodeSpec {
+            parting: if node % 3 == 0 {
+                Parting::After(Duration::from_secs(10 + node as u64))
+            } else {
+                Parting::Stays
+            },
+            ..NodeSpec::leecher(link())
+        });
+        assert!(network.run(HOUR), "seed {seed}: somebody never finished");
+        let length = f64::from(PIECES * BLOCKS * BLOCK_LENGTH);
+        let ratio = network.now().as_secs_f64() / (length / UP as f64);
+        assert!(ratio < 2.5, "seed {seed}: {ratio}");
+    }
+}
+
 #[test]
 fn the_seed_may_leave_when_one_copy_is_out() {
     for seed in 1..=3 {

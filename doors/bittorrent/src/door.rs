@@ -4,30 +4,33 @@
 //! local discovery. It decides only what concerns every connection alike: how many there may be, and who may
 //! be dialled at all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerage_content::BlockPool;
 use peerage_swarm::core::Found;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::address::{DialRules, Origin};
-use crate::dht::{Dht, DhtConfig};
-use crate::discovery::Discovery;
+use crate::address::{DialRules, Origin, Reach, reach};
+use crate::dht::{Dht, DhtConfig, DhtError};
+use crate::discovery::{Discovery, Haste};
 use crate::hash::{InfoHashes, SwarmHash};
 use crate::lan::{Lan, LanConfig};
+use crate::listen;
+use crate::metainfo::Node;
 use crate::mse::{Encryption, lookup_key};
 use crate::peer::greet::{self, Finder, GreetError};
-use crate::peer::{Conversation, Hello, Local};
-use crate::torrent::{Named, Stage, Torrent};
+use crate::peer::{Conversation, Hello, Local, Parted, Pulse};
+use crate::seek::{DIALS_MAX, KNOWN_MAX, Seek};
+use crate::torrent::{Arrival, Named, Stage, Torrent};
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError, Counters, Registration, TrackerUrl};
 use crate::webseed::{self, WebSeed, WebSeedClient};
 use crate::wire::{Handshake, HandshakeHead, PeerId, Reserved};
@@ -36,14 +39,16 @@ use crate::wire::{Handshake, HandshakeHead, PeerId, Reserved};
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Accepted connections that have not greeted yet; more wait in the system's queue.
 const GREETINGS_MAX: usize = 128;
-/// Connections waiting for the listener to accept them.
-const BACKLOG: u32 = 256;
-/// Dials under way for a torrent whose metadata is sought.
-const SEEK_DIALS: usize = 16;
-/// Addresses kept for a torrent whose metadata is sought.
-const SEEK_KNOWN: usize = 1_000;
-/// How long until an address is tried again while metadata is sought.
-const SEEK_AGAIN: Duration = Duration::from_secs(15);
+/// Peers that are talked to while metadata is sought; beyond it the quiet ones make room.
+const SEEK_TALKS: usize = 64;
+/// How long a peer may be quiet about the metadata before it makes room.
+const SEEK_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the search for metadata looks whether there is room, and whether anybody is there at all.
+const SEEK_ROUND: Duration = Duration::from_secs(5);
+/// DHT nodes of one torrent that are asked.
+const TORRENT_NODES_MAX: usize = 16;
+/// How often we look under which addresses we are known.
+const OWN_ADDRESSES_EVERY: Duration = Duration::from_secs(60);
 /// Discoveries waiting to be routed.
 const DISCOVERIES: usize = 128;
 /// Web seeds of one torrent that are asked.
@@ -111,6 +116,8 @@ pub(crate) struct DoorInner {
     listening: Vec<SocketAddr>,
     registry: Mutex<Registry>,
     rules: DialRules,
+    /// Where others see us, as far as it is known.
+    public: watch::Sender<Option<SocketAddr>>,
     announcer: Announcer,
     dht: Option<Dht>,
     lan: Option<Lan>,
@@ -141,19 +148,16 @@ impl Door {
     ) -> Result<Self, DoorError> {
         // Another door of this process may have done so: either way there is a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut listeners = Vec::new();
-        for address in &config.listen {
-            listeners.push(listen(*address, config.listen_elsewhere)?);
-        }
+        let listeners = listen::listen(&config.listen, config.listen_elsewhere)?;
         let listening: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let port = listening.first().map(SocketAddr::port);
+        let (port, announced) = listen::announced(&listening);
         let rules = DialRules::new();
-        rules.set_own(own_addresses(&listening));
+        rules.set_own(listen::own_addresses(&listening, &[]));
         let (discoveries, routed) = mpsc::channel(DISCOVERIES);
         let announcer = Announcer::start(
             AnnouncerConfig {
                 port: port.unwrap_or_default(),
-                bind: specific_addresses(&listening),
+                bind: announced,
                 user_agent: config.client.clone(),
                 ..AnnouncerConfig::default()
             },
@@ -166,7 +170,7 @@ impl Door {
             None => None,
         };
         let lan = port.filter(|_| config.lan).and_then(|port| {
-            let config = LanConfig { port, interfaces: interfaces_of(&listening) };
+            let config = LanConfig { port, interfaces: listen::interfaces(&listening) };
             Lan::start(config, rules.clone(), discoveries.clone(), cancel.clone())
                 .inspect_err(|error| warn!(%error, "local discovery is off"))
                 .ok()
@@ -183,6 +187,7 @@ impl Door {
             listening,
             registry: Mutex::default(),
             rules,
+            public: watch::Sender::new(None),
             announcer,
             dht,
             lan,
@@ -196,6 +201,7 @@ impl Door {
             inner.tasks.spawn(inner.clone().accept_all(listener));
         }
         inner.tasks.spawn(inner.clone().route(routed));
+        inner.tasks.spawn(inner.clone().follow_addresses());
         Ok(Self(inner))
     }
 
@@ -263,7 +269,7 @@ impl Door {
     /// Lets web seeds serve a torrent that is fetched, as far as their URLs make sense.
     pub fn web_seeds(&self, torrent: &Torrent, urls: &[String], folder: Option<&[u8]>) {
         let Some(ready) = torrent.ready() else { return };
-        let bind = specific_addresses(&self.0.listening).into_iter().next();
+        let bind = listen::specific(&self.0.listening).into_iter().next();
         let client = match WebSeedClient::new(bind, &self.0.local.client) {
             Ok(client) => client,
             Err(error) => return warn!(%error, "web seeds are off"),
@@ -279,26 +285,26 @@ impl Door {
             let (transfer, client, cancel) =
                 (ready.transfer.clone(), client.clone(), torrent.cancellation().clone());
             self.0.tasks.spawn(async move {
-                let serving = async {
-                    let found = tokio::net::lookup_host((seed.host(), seed.port())).await;
-                    match found.map(|mut addresses| addresses.next()) {
-                        Ok(Some(address)) => webseed::serve(transfer, client, seed, address).await,
-                        Ok(None) => {}
-                        Err(error) => debug!(host = seed.host(), %error, "web seed not found"),
-                    }
-                };
                 tokio::select! {
-                    () = serving => {}
+                    () = webseed::serve(transfer, client, seed) => {}
                     () = cancel.cancelled() => {}
                 }
             });
         }
     }
 
-    /// Ends announcing; trackers are told.
-    pub async fn withdraw(&self, torrent: &Torrent) {
+    /// The metadata has come and says whether the torrent is private. If it is (BEP 27), only its trackers go on looking for peers, and what
+    /// was found elsewhere is forgotten. To be called before the torrent [begins](Torrent::begin).
+    pub async fn learn_private(&self, torrent: &Torrent, private: bool) {
+        torrent.set_private(private);
+        if private {
+            self.unpublish(torrent).await;
+        }
+    }
+
+    /// Takes a torrent off the DHT and the local network.
+    async fn unpublish(&self, torrent: &Torrent) {
         for swarm in torrent.swarms() {
-            self.0.announcer.remove(swarm).await;
             if let Some(dht) = &self.0.dht {
                 dht.remove(swarm).await;
             }
@@ -306,6 +312,43 @@ impl Door {
                 lan.remove(swarm).await;
             }
         }
+    }
+
+    /// Gives the DHT the nodes that a torrent names, unless it is private.
+    pub fn dht_nodes(&self, torrent: &Torrent, nodes: &[Node]) {
+        let Some(dht) = self.0.dht.clone().filter(|_| !torrent.is_private()) else { return };
+        for node in nodes.iter().take(TORRENT_NODES_MAX) {
+            let (dht, node, cancel) = (dht.clone(), node.to_string(), torrent.cancellation().clone());
+            self.0.tasks.spawn(cancel.run_until_cancelled_owned(async move {
+                match tokio::time::timeout(CONNECT_MAX, tokio::net::lookup_host(&node)).await {
+                    Ok(Ok(mut found)) => {
+                        if let Some(address) = found.next() {
+                            dht.add_node(address).await;
+                        }
+                    }
+                    Ok(Err(error)) => debug!(%node, %error, "a node of the torrent cannot be found"),
+                    Err(_) => debug!(%node, "the name of a node of the torrent leads nowhere in time"),
+                }
+            }));
+        }
+    }
+
+    /// Peers are needed: trackers and the DHT are asked as soon as they may be.
+    pub async fn hurry(&self, torrent: &Torrent) {
+        self.0.hurry(torrent).await;
+    }
+
+    /// Where others see us, as it becomes known.
+    pub fn public_address(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.0.public.subscribe()
+    }
+
+    /// Ends announcing; trackers are told.
+    pub async fn withdraw(&self, torrent: &Torrent) {
+        for swarm in torrent.swarms() {
+            self.0.announcer.remove(swarm).await;
+        }
+        self.unpublish(torrent).await;
     }
 
     /// Tells the trackers that a download is complete.
@@ -328,7 +371,7 @@ impl Door {
 
     /// Gives a torrent addresses that the user named.
     pub async fn introduce(&self, torrent: &Torrent, addresses: Vec<SocketAddr>) {
-        let addresses = self.0.rules.keep(addresses, Origin::Given, SEEK_KNOWN);
+        let addresses = self.0.rules.keep(addresses, Origin::Given, KNOWN_MAX);
         torrent.known(addresses, Found::GIVEN).await;
     }
 
@@ -368,7 +411,10 @@ impl DoorInner {
         if self.dht.is_some() && !torrent.is_private() {
             reserved = reserved.with_dht();
         }
-        if torrent.hashes_now().v2.is_some() {
+        // A hybrid never asks for the upgrade to v2: libtorrent, upgraded, fetches piece layers while blocks come in, and the one can make
+        // it take the other for a contradiction, which stops its torrent for good.
+        let hashes = torrent.hashes_now();
+        if hashes.v1.is_none() && hashes.v2.is_some() {
             reserved = reserved.with_v2();
         }
         reserved
@@ -402,7 +448,7 @@ impl DoorInner {
                 drop(greeting);
                 match greeted {
                     Ok(hello) => {
-                        door.converse(socket, hello).await;
+                        door.converse(socket, hello, Found::INCOMING).await;
                     }
                     Err(error) => debug!(%address, %error, "an incoming connection came to nothing"),
                 }
@@ -412,20 +458,21 @@ impl DoorInner {
     }
 
     /// Talks on a greeted connection until it ends; false when it was not wanted.
-    async fn converse(&self, socket: TcpStream, hello: Hello) -> bool {
+    async fn converse(&self, socket: TcpStream, hello: Hello, found: Found) -> bool {
         let torrent = self.registry().torrents.get(&hello.handshake.swarm).cloned();
         let Some(torrent) = torrent else { return false };
-        let (theirs, outgoing, address) = (hello.handshake.peer_id, hello.outgoing, hello.address);
-        let Some(cancel) = torrent.admit(self.peer_id, theirs, outgoing) else {
-            debug!(%address, "connected to this peer already");
+        let (id, outgoing, address) = (hello.handshake.peer_id, hello.outgoing, hello.address);
+        let Some(cancel) = torrent.admit(self.peer_id, &Arrival { id, outgoing, address, found }) else {
+            debug!(%address, "connected to this peer already, or not to be");
             return false;
         };
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel);
-        let ending = Box::pin(talk).await;
-        torrent.dismiss(theirs, outgoing);
+        let pulse = Pulse::new(Instant::now());
+        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone()).run(cancel, &pulse);
+        let Parted { ending, .. } = Box::pin(talk).await;
+        torrent.dismiss(id, outgoing);
         debug!(%address, %ending, "connection ended");
         true
     }
@@ -434,36 +481,49 @@ impl DoorInner {
     pub(crate) fn dial_for_transfer(self: Arc<Self>, torrent: Arc<Torrent>, address: SocketAddr) {
         let tasks = self.tasks.clone();
         tasks.spawn(async move {
-            if self.dial(&torrent, address).await.is_err()
-                && let Some(ready) = torrent.ready()
-            {
-                ready.transfer.dial_failed(address).await;
+            // The transfer knows whom it may dial.
+            let dialled = self.dial(&torrent, address, Found::GIVEN, None).await;
+            let Some(ready) = torrent.ready() else { return };
+            match dialled {
+                Ok(()) => {}
+                Err(GreetError::NoRoom) => ready.transfer.no_room(address).await,
+                Err(_) => ready.transfer.dial_failed(address).await,
             }
         });
     }
 
-    /// Connects, greets and talks; returns when the conversation is over, or why there was none.
-    async fn dial(&self, torrent: &Arc<Torrent>, address: SocketAddr) -> Result<(), GreetError> {
+    /// Connects, greets (then tells `greeted`) and talks; returns when the conversation is over, or why there was none.
+    async fn dial(
+        &self,
+        torrent: &Arc<Torrent>,
+        address: SocketAddr,
+        found: Found,
+        greeted: Option<mpsc::Sender<SocketAddr>>,
+    ) -> Result<(), GreetError> {
         let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
-        let Ok(_permit) = self.connections.clone().try_acquire_owned() else { return Err(cancelled()) };
-        let mut swarms = torrent.swarms();
-        let Some(swarm) = swarms.next() else { return Err(cancelled()) };
-        let also = swarms.next();
+        let Ok(_permit) = self.connections.clone().try_acquire_owned() else {
+            return Err(GreetError::NoRoom);
+        };
+        let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
         let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
         let mut failure = cancelled();
         for way in self.encryption.dials() {
             let greeting = async {
                 let mut socket = self.connect(address).await?;
-                let hello = greet::dial(&mut socket, address, ours, also, (*way, self.encryption)).await?;
+                let hello = greet::dial(&mut socket, address, ours, (*way, self.encryption)).await?;
                 Ok::<_, GreetError>((socket, hello))
             };
-            let greeted = tokio::select! {
-                greeted = greeting => greeted,
+            let greeting = tokio::select! {
+                greeting = greeting => greeting,
                 () = torrent.cancellation().cancelled() => return Err(cancelled()),
             };
-            match greeted {
+            match greeting {
                 Ok((socket, hello)) => {
-                    let wanted = self.converse(socket, hello).await;
+                    if let Some(greeted) = greeted {
+                        // An error: nobody seeks any longer.
+                        let _ = greeted.send(address).await;
+                    }
+                    let wanted = self.converse(socket, hello, found).await;
                     return if wanted { Ok(()) } else { Err(GreetError::Present) };
                 }
                 Err(error) => {
@@ -482,63 +542,109 @@ impl DoorInner {
     async fn connect(&self, address: SocketAddr) -> Result<TcpStream, GreetError> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         let same_family = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
-        if let Some(own) = specific_addresses(&self.listening).iter().find(same_family) {
+        if let Some(own) = listen::specific(&self.listening).iter().find(same_family) {
             socket.bind(SocketAddr::new(*own, 0))?;
         }
         let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
-        Ok(connected.map_err(|_| GreetError::TooSlow)??)
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(GreetError::NoConnection)
     }
 
     /// Dials addresses of a torrent until its metadata is known; then hands them all to the transfer.
     async fn seek(self: Arc<Self>, torrent: Arc<Torrent>, mut inbox: mpsc::Receiver<Named>) {
-        let mut known: Vec<(SocketAddr, Found)> = Vec::new();
-        let mut waiting: Vec<SocketAddr> = Vec::new();
-        let mut dials = JoinSet::new();
+        let mut seek = Seek::default();
+        let mut talks = JoinSet::new();
+        let (told, mut greeted) = mpsc::channel(SEEK_TALKS);
+        let mut talking = HashSet::new();
         let mut stage = torrent.stage();
-        let mut again = tokio::time::interval(SEEK_AGAIN);
+        let mut round = tokio::time::interval(SEEK_ROUND);
+        let mut haste = Haste::new(Instant::now());
         loop {
-            while dials.len() < SEEK_DIALS
-                && let Some(address) = waiting.pop()
+            let now = Instant::now();
+            while talks.len() < SEEK_TALKS
+                && let Some((address, found)) = seek.next(now)
             {
-                let (door, torrent) = (self.clone(), torrent.clone());
-                dials.spawn(async move {
-                    let _ = door.dial(&torrent, address).await;
+                let (door, torrent, told) = (self.clone(), torrent.clone(), told.clone());
+                talks.spawn(async move {
+                    let _ = door.dial(&torrent, address, found, Some(told)).await;
                     address
                 });
             }
             tokio::select! {
-                named = inbox.recv() => match named {
-                    Some((addresses, found)) => {
-                        for address in addresses {
-                            if known.len() < SEEK_KNOWN && known.iter().all(|(other, _)| *other != address) {
-                                known.push((address, found));
-                                waiting.push(address);
-                            }
-                        }
-                    }
-                    None => break,
-                },
-                Some(_) = dials.join_next() => {}
-                _ = again.tick() => {
-                    if dials.is_empty() {
-                        waiting = known.iter().map(|(address, _)| *address).collect();
-                    }
-                }
+                biased;
+                () = torrent.cancellation().cancelled() => break,
                 changed = stage.changed() => {
                     if changed.is_err() || !matches!(*stage.borrow(), Stage::Seeking) {
                         break;
                     }
                 }
-                () = torrent.cancellation().cancelled() => break,
+                // Before the end of its conversation.
+                Some(address) = greeted.recv() => {
+                    talking.insert(address);
+                    seek.greeted();
+                }
+                Some(ended) = talks.join_next() => {
+                    if let Ok(address) = ended {
+                        seek.ended(Instant::now(), address, talking.remove(&address));
+                    }
+                }
+                named = inbox.recv() => match named {
+                    Some((addresses, found)) => {
+                        addresses.into_iter().for_each(|address| seek.learn(now, address, found));
+                    }
+                    None => break,
+                },
+                _ = round.tick() => {
+                    if talks.len() >= SEEK_TALKS && seek.is_due(now) {
+                        torrent.dismiss_quiet(now, SEEK_PATIENCE, DIALS_MAX);
+                    }
+                    if haste.is_due(now, torrent.is_alone()) {
+                        self.hurry(&torrent).await;
+                    }
+                }
+                () = until(seek.poll_timeout()), if talks.len() < SEEK_TALKS => {}
             }
         }
-        if let Some(ready) = torrent.ready() {
-            for (address, found) in known {
-                ready.transfer.known(vec![address], found).await;
-            }
+        for (address, found) in seek.into_known() {
+            torrent.known(vec![address], found).await;
         }
         // Conversations begun here go on.
-        dials.detach_all();
+        talks.detach_all();
+    }
+
+    async fn hurry(&self, torrent: &Torrent) {
+        for swarm in torrent.swarms() {
+            self.announcer.hurry(swarm).await;
+            if let Some(dht) = self.dht.as_ref().filter(|_| !torrent.is_private()) {
+                dht.hurry(swarm).await;
+            }
+        }
+    }
+
+    /// Keeps what is known of our own addresses fresh: interfaces come and go, and trackers and DHT nodes tell under which we are seen.
+    async fn follow_addresses(self: Arc<Self>) {
+        let mut round = tokio::time::interval(OWN_ADDRESSES_EVERY);
+        let mut told = self.announcer.external_ip();
+        loop {
+            tokio::select! {
+                _ = round.tick() => {}
+                Ok(()) = told.changed() => {}
+                () = self.cancel.cancelled() => return,
+            }
+            let by_tracker = *told.borrow_and_update();
+            // What many nodes agree on is worth more than what one tracker says.
+            let by_dht = match &self.dht {
+                Some(dht) => dht.status().await.and_then(|status| status.public_address),
+                None => None,
+            };
+            let seen: Vec<IpAddr> =
+                by_dht.map(|address| address.ip()).into_iter().chain(by_tracker).collect();
+            let own = listen::own_addresses(&self.listening, &seen);
+            let is_public = |address: &&SocketAddr| reach(address.ip()) == Reach::Public;
+            let public = own.iter().find(is_public).copied();
+            self.rules.set_own(own);
+            self.public.send_if_modified(|known| std::mem::replace(known, public) != public);
+        }
     }
 
     /// Hands what was found to the torrents.
@@ -550,7 +656,7 @@ impl DoorInner {
             };
             let Some(Discovery { swarm, addresses, found, from }) = discovery else { return };
             let torrent = self.registry().torrents.get(&swarm).cloned();
-            if let Some(torrent) = torrent {
+            if let Some(torrent) = torrent.filter(|torrent| torrent.allows(found)) {
                 debug!(%swarm, peers = addresses.len(), %from, "found peers");
                 torrent.known(addresses, found).await;
             }
@@ -585,32 +691,11 @@ impl Finder for DoorInner {
     fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
         let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
         let reserved = self.reserved(&torrent);
-        // A greeting for v1 that speaks v2 is answered in v2's name (BEP 52). libtorrent takes our bit for that upgrade,
-        // and hangs up when the name beside it is v1's.
-        Some(match torrent.hashes_now().swarm_v2() {
-            Some(v2) if head.reserved.v2() || head.swarm == v2 => (reserved, v2),
-            _ => (reserved.without_v2(), head.swarm),
-        })
+        // Everybody is answered in the name that they came with. libtorrent takes our bit for v2 beside a v1 name for the upgrade
+        // of BEP 52, and hangs up because the name is not v2's.
+        let by_v2 = torrent.hashes_now().swarm_v2() == Some(head.swarm);
+        Some((if by_v2 { reserved.with_v2() } else { reserved }, head.swarm))
     }
-}
-
-fn listen(address: SocketAddr, elsewhere: bool) -> Result<TcpListener, DoorError> {
-    let bind = |address: SocketAddr| {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        if address.is_ipv6() {
-            socket2::SockRef::from(&socket).set_only_v6(true)?;
-        }
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    let bound = match bind(address) {
-        Err(error) if elsewhere && error.kind() == io::ErrorKind::AddrInUse => {
-            bind(SocketAddr::new(address.ip(), 0))
-        }
-        bound => bound,
-    };
-    bound.map_err(|source| DoorError::Listen { address, source })
 }
 
 async fn start_dht(
@@ -629,45 +714,22 @@ async fn start_dht(
         nodes_file: settings.nodes_file.clone(),
         ..DhtConfig::default()
     };
-    Dht::start(config, rules.clone(), discoveries.clone(), cancel.clone())
-        .await
-        .inspect_err(|error| warn!(%error, "the DHT is off"))
-        .ok()
-}
-
-/// Our listeners as others would name them: one on the unspecified address stands for every address of this machine.
-fn own_addresses(listening: &[SocketAddr]) -> Vec<SocketAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut own = Vec::new();
-    for address in listening {
-        if address.ip().is_unspecified() {
-            let same = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
-            let ips = interfaces.iter().map(if_addrs::Interface::ip).filter(same);
-            own.extend(ips.map(|ip| SocketAddr::new(ip, address.port())));
-        } else {
-            own.push(*address);
-        }
+    let start = |config: DhtConfig| Dht::start(config, rules.clone(), discoveries.clone(), cancel.clone());
+    let mut started = start(config.clone()).await;
+    if let Err(DhtError::Socket { source, .. }) = &started
+        && source.kind() == io::ErrorKind::AddrInUse
+    {
+        // Nobody needs to know the port beforehand: peers are told it (BEP 5), and nodes see it.
+        debug!("the UDP port of the listener is taken: the DHT takes another");
+        let bind = config.bind.iter().map(|address| SocketAddr::new(address.ip(), 0)).collect();
+        started = start(DhtConfig { bind, ..config }).await;
     }
-    own
+    started.inspect_err(|error| warn!(%error, "the DHT is off")).ok()
 }
 
-/// The names of the interfaces that we listen on, if the user chose any.
-fn interfaces_of(listening: &[SocketAddr]) -> Option<Vec<String>> {
-    let chosen = specific_addresses(listening);
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let names =
-        interfaces.into_iter().filter(|interface| chosen.contains(&interface.ip())).map(|found| found.name);
-    (!chosen.is_empty()).then(|| names.collect())
-}
-
-/// The addresses that the user chose to be seen under, at most one a family.
-fn specific_addresses(listening: &[SocketAddr]) -> Vec<IpAddr> {
-    let unspecified = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-    let mut specific: Vec<IpAddr> = Vec::new();
-    for ip in listening.iter().map(SocketAddr::ip) {
-        if !unspecified.contains(&ip) && specific.iter().all(|other| other.is_ipv4() != ip.is_ipv4()) {
-            specific.push(ip);
-        }
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
-    specific
 }

@@ -10,7 +10,7 @@ use crate::address::{Reach, canonical, reach};
 /// For the system's resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One address of each family that a host has, the one that the resolver prefers.
+/// One address of each family that a host has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) v4: Option<SocketAddr>,
@@ -39,8 +39,13 @@ impl Addresses {
     }
 }
 
-/// Resolves a URL's host, with the port of the URL or of its scheme.
+/// Resolves a URL's host, with the port of the URL or of its scheme, to the addresses that the resolver prefers.
 pub(crate) async fn lookup(url: &Url) -> Result<Addresses, LookupError> {
+    lookup_again(url, 0).await
+}
+
+/// As [`lookup`] after so many failures in a row: of several addresses, one may work that is not the first.
+pub(crate) async fn lookup_again(url: &Url, failures: u32) -> Result<Addresses, LookupError> {
     let host = match url.host().ok_or(LookupError::NoHost)? {
         // Without the brackets of the URL, as a resolver takes it.
         Host::Ipv6(ip) => ip.to_string(),
@@ -50,10 +55,28 @@ pub(crate) async fn lookup(url: &Url) -> Result<Addresses, LookupError> {
     let found = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, port)))
         .await
         .map_err(|_| LookupError::TimedOut)??;
-    let mut addresses = Addresses::default();
-    for address in found.map(canonical) {
-        let family = if address.is_ipv4() { &mut addresses.v4 } else { &mut addresses.v6 };
-        family.get_or_insert(address);
+    Ok(choose(&found.map(canonical).collect::<Vec<_>>(), failures))
+}
+
+fn choose(found: &[SocketAddr], failures: u32) -> Addresses {
+    let of = |ipv6: bool| {
+        let family: Vec<SocketAddr> =
+            found.iter().filter(|address| address.is_ipv6() == ipv6).copied().collect();
+        family.get(failures as usize % family.len().max(1)).copied()
+    };
+    Addresses { v4: of(false), v6: of(true) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_address_is_tried_after_a_failure() {
+        let found = ["192.0.2.1:80", "[2001:db8::1]:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+        let v4 = [0, 1, 2].map(|failures| choose(&found, failures).v4);
+        assert_eq!(v4, [Some(found[0]), Some(found[2]), Some(found[0])]);
+        assert!((0..3).all(|failures| choose(&found, failures).v6 == Some(found[1])));
+        assert_eq!(choose(&[], 5), Addresses::default());
     }
-    Ok(addresses)
 }

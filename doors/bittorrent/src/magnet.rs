@@ -4,7 +4,7 @@
 //! peers by address (`x.pe`), which alone is enough on a LAN. A bare info hash is read as a link too.
 //!
 //! Reading is strict about what it uses (a wrong hash is an error that says so) and deaf to the rest: unknown keys,
-//! addresses beyond [`ADDRESSES_MAX`] of each kind and peers that are no addresses are passed over. Printing gives the form that other programs take.
+//! addresses beyond [`ADDRESSES_MAX`] of each kind, peers that are no addresses and files that are no numbers are passed over. Printing gives the form that other programs take.
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -82,9 +82,6 @@ pub enum MagnetError {
     /// Two different hashes of the same kind: two torrents.
     #[error("magnet link names two different info hashes of the same kind")]
     TwoHashes,
-    /// A file selection that cannot be read.
-    #[error("file selection {0:?} is not a list of numbers and ranges such as 0,2,4-7")]
-    SelectOnly(String),
     /// A size that is no number.
     #[error("length {0:?} is not a number")]
     Length(String),
@@ -173,7 +170,7 @@ impl FromStr for Magnet {
                 "tr" => push(&mut magnet.trackers, Some(value).filter(|url| !url.is_empty())),
                 "ws" => push(&mut magnet.web_seeds, Some(value).filter(|url| !url.is_empty())),
                 "x.pe" => push(&mut magnet.peers, value.parse().ok()),
-                "so" => select_only(&value, &mut magnet.select_only)?,
+                "so" => select_only(&value, &mut magnet.select_only),
                 _ => {}
             }
         }
@@ -311,21 +308,17 @@ fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-/// Adds the ranges of `so` (BEP 53).
-fn select_only(text: &str, ranges: &mut Vec<RangeInclusive<u32>>) -> Result<(), MagnetError> {
-    let refuse = || MagnetError::SelectOnly(shown(text));
-    let number = |text: &str| text.parse::<u32>().map_err(|_| refuse());
+/// Adds the ranges of `so` (BEP 53). What is no number or range in it is passed over.
+fn select_only(text: &str, ranges: &mut Vec<RangeInclusive<u32>>) {
     for part in text.split(',') {
-        let range = match part.split_once('-') {
-            Some((first, last)) => number(first)?..=number(last)?,
-            None => number(part)?..=number(part)?,
-        };
-        if range.is_empty() || ranges.len() == RANGES_MAX {
-            return Err(refuse());
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>())
+            && first <= last
+            && ranges.len() < RANGES_MAX
+        {
+            ranges.push(first..=last);
         }
-        ranges.push(range);
     }
-    Ok(())
 }
 
 fn range_text(range: &RangeInclusive<u32>) -> String {
@@ -416,13 +409,26 @@ mod tests {
         assert_eq!(refusal(&two), MagnetError::TwoHashes);
         // The same twice, in two spellings, is no contradiction.
         parse(&format!("magnet:?xt=urn:btih:{HEX}&xt=urn:btih:{BASE}"));
-        for so in ["x", "1-", "-1", "2-1", "1,,2", "4294967296", ""] {
-            let text = format!("magnet:?xt=urn:btih:{HEX}&so={so}");
-            assert_eq!(refusal(&text), MagnetError::SelectOnly(so.into()));
-        }
         assert_eq!(refusal(&format!("magnet:?xt=urn:btih:{HEX}&xl=-1")), MagnetError::Length("-1".into()));
         let long = "m".repeat(LINK_LENGTH_MAX + 1);
         assert_eq!(refusal(&long), MagnetError::TooLong(long.len()));
+    }
+
+    /// As libtorrent 2.0.8 reads them; one bad word does not spoil the link.
+    #[test]
+    fn what_is_no_file_in_a_selection_is_passed_over() {
+        for (so, expected) in [
+            ("x", vec![]),
+            ("", vec![]),
+            ("5-", vec![]),
+            ("4294967296", vec![]),
+            ("-1,3", vec![3..=3]),
+            ("2-1,1", vec![1..=1]),
+            ("1,,2", vec![1..=1, 2..=2]),
+            ("x,2-4", vec![2..=4]),
+        ] {
+            assert_eq!(parse(&format!("magnet:?xt=urn:btih:{HEX}&so={so}")).select_only, expected, "{so}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds to the first address of each family. Where IPv6 does not exist, IPv4 alone will do, and the reverse.
+    /// Binds to the first address of each family; those that may have any port get the same if it is free. Where IPv6 does not exist, IPv4 alone will do, and the reverse.
     ///
     /// # Errors
     /// The first address that could not be bound and why, when none could, or when its port is taken.
@@ -28,7 +28,9 @@ impl Sockets {
             if sockets.has(address.is_ipv6()) {
                 continue;
             }
-            match open(*address) {
+            let other = sockets.address(!address.is_ipv6()).filter(|_| address.port() == 0);
+            let same_port = other.map(|other| SocketAddr::new(address.ip(), other.port()));
+            match same_port.and_then(|same| open(same).ok()).map_or_else(|| open(*address), Ok) {
                 Ok(socket) if address.is_ipv4() => sockets.v4 = Some(socket),
                 Ok(socket) => sockets.v6 = Some(socket),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err((*address, error)),
@@ -87,4 +89,16 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_get_one_port() {
+        let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]).unwrap();
+        let ports = [false, true].map(|ipv6| sockets.address(ipv6).unwrap().port());
+        assert_eq!(ports[0], ports[1]);
+    }
 }

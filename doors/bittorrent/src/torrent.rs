@@ -3,10 +3,10 @@
 //! A torrent begins as [`Stage::Seeking`] (a magnet link) or [`Stage::Ready`]. Connections belong to it in both stages; when the
 //! metadata arrives they stay and enter the transfer. The torrent owns no socket and no bytes of content.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peerage_content::BlockPool;
@@ -27,6 +27,9 @@ use crate::wire::PeerId;
 const SEEK_INBOX: usize = 64;
 /// Peers remembered for exchange.
 const MET_MAX: usize = 1_000;
+
+/// Where peers of a private torrent may come from (BEP 27): its trackers, and whoever was told of it by hand or came by itself.
+const PRIVATE_SOURCES: u16 = Found::GIVEN.0 | Found::TRACKER.0 | Found::INCOMING.0 | Found::RESUME.0;
 
 /// Addresses, and where they were learnt.
 pub(crate) type Named = (Vec<SocketAddr>, Found);
@@ -87,15 +90,31 @@ pub struct Torrent {
 #[derive(Debug)]
 pub(crate) struct Search {
     pub(crate) fetch: Fetch,
+    /// Connected peers that say they have the metadata.
+    pub(crate) holders: HashSet<SocketAddr>,
     /// Requests that wait for their connection to send them.
     requests: Vec<(PeerKey, u32)>,
     peers: u64,
+}
+
+/// A connection that has been greeted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: PeerId,
+    pub(crate) outgoing: bool,
+    pub(crate) address: SocketAddr,
+    /// Where its address was learnt.
+    pub(crate) found: Found,
 }
 
 /// A connection that stands for a peer.
 #[derive(Debug)]
 struct Presence {
     outgoing: bool,
+    address: SocketAddr,
+    /// Where its address was learnt.
+    found: Found,
+    since: Instant,
     connection: CancellationToken,
 }
 
@@ -129,7 +148,12 @@ impl Torrent {
             private: known_private,
             stage: watch::channel(Stage::Seeking).0,
             metadata: watch::channel(None).0,
-            search: Mutex::new(Search { fetch: Fetch::new(hashes), requests: Vec::new(), peers: 0 }),
+            search: Mutex::new(Search {
+                fetch: Fetch::new(hashes),
+                holders: HashSet::new(),
+                requests: Vec::new(),
+                peers: 0,
+            }),
             fetch_turn: tokio::sync::Notify::new(),
             met: Mutex::default(),
             present: Mutex::default(),
@@ -163,6 +187,19 @@ impl Torrent {
         self.private.get().copied().unwrap_or(false)
     }
 
+    /// The metadata says whether it is private. If so, connections to peers that were found elsewhere than private torrents allow end.
+    pub(crate) fn set_private(&self, private: bool) {
+        let _ = self.private.set(private);
+        self.present().values().filter(|presence| !self.allows(presence.found)).for_each(|presence| {
+            presence.connection.cancel();
+        });
+    }
+
+    /// Whether peers that were found there may be talked to.
+    pub(crate) fn allows(&self, found: Found) -> bool {
+        !self.is_private() || found.0 & PRIVATE_SOURCES != 0
+    }
+
     /// Waits for the bytes of the info dictionary, verified against the hashes.
     ///
     /// `None` when the torrent was closed before.
@@ -177,13 +214,16 @@ impl Torrent {
 
     /// The transfer begins: connections enter it, and addresses go to it.
     pub fn begin(&self, ready: Ready, private: bool) {
-        let _ = self.private.set(private);
+        self.set_private(private);
         *self.seek_sender() = None;
         self.stage.send_replace(Stage::Ready(Arc::new(ready)));
     }
 
-    /// Tells of addresses that may have the content; they have passed the dial rules.
+    /// Tells of addresses that may have the content; they have passed the dial rules. A private torrent takes them only from where it may.
     pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
+        if !self.allows(found) {
+            return;
+        }
         match self.ready() {
             Some(ready) => ready.transfer.known(addresses, found).await,
             None => {
@@ -205,6 +245,11 @@ impl Torrent {
         let (sender, receiver) = mpsc::channel(SEEK_INBOX);
         *self.seek_sender() = Some(sender);
         receiver
+    }
+
+    /// Whether its metadata is being asked of peers.
+    pub(crate) fn is_seeking(&self) -> bool {
+        self.metadata.borrow().is_none() && self.seek_sender().is_some()
     }
 
     fn seek_sender(&self) -> MutexGuard<'_, Option<mpsc::Sender<Named>>> {
@@ -257,18 +302,45 @@ impl Torrent {
 
     /// Two peers that dial each other end up with two connections. Both sides keep the one that was dialled by the greater peer id; `None`: not
     /// this one. The token ends the connection when a better one comes, or with the torrent.
-    pub(crate) fn admit(&self, own: PeerId, theirs: PeerId, outgoing: bool) -> Option<CancellationToken> {
+    pub(crate) fn admit(&self, own: PeerId, peer: &Arrival) -> Option<CancellationToken> {
         let mut present = self.present();
-        let preferred = outgoing == (own > theirs);
-        if let Some(other) = present.get(&theirs) {
-            if other.outgoing == outgoing || !preferred {
+        if !self.allows(peer.found) {
+            return None;
+        }
+        let preferred = peer.outgoing == (own > peer.id);
+        if let Some(other) = present.get(&peer.id) {
+            if other.outgoing == peer.outgoing || !preferred {
                 return None;
             }
             other.connection.cancel();
         }
         let connection = self.cancel.child_token();
-        present.insert(theirs, Presence { outgoing, connection: connection.clone() });
+        let Arrival { outgoing, address, found, .. } = *peer;
+        let presence =
+            Presence { outgoing, address, found, since: Instant::now(), connection: connection.clone() };
+        present.insert(peer.id, presence);
         Some(connection)
+    }
+
+    /// Sends away up to `count` peers that do not offer the metadata, those first that we have talked to for longest, and at least for
+    /// `patience`.
+    pub(crate) fn dismiss_quiet(&self, now: Instant, patience: Duration, count: usize) {
+        let holders = self.search().holders.clone();
+        let present = self.present();
+        let is_quiet = |presence: &&Presence| {
+            presence.outgoing
+                && presence.since + patience <= now
+                && !presence.connection.is_cancelled()
+                && !holders.contains(&presence.address)
+        };
+        let mut quiet: Vec<&Presence> = present.values().filter(is_quiet).collect();
+        quiet.sort_unstable_by_key(|presence| presence.since);
+        quiet.iter().take(count).for_each(|presence| presence.connection.cancel());
+    }
+
+    /// Whether nobody is connected.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.present().is_empty()
     }
 
     /// An admitted connection is over.
@@ -350,5 +422,64 @@ impl Dialer for TorrentDialer {
         {
             door.dial_for_transfer(torrent, address);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn torrent() -> Arc<Torrent> {
+        let hashes = InfoHashes { v1: Some([1; 20]), v2: None };
+        Torrent::new(hashes, None, Weak::new(), BlockPool::new(1), CancellationToken::new())
+    }
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn arrival(number: u8, found: Found) -> Arrival {
+        let id = PeerId::new(*b"-PG0100-", [number; 12]);
+        Arrival { id, outgoing: true, address: address(number.into()), found }
+    }
+
+    /// BEP 27: once the metadata says that it is private, nothing that the DHT, neighbours or other peers told counts any more.
+    #[tokio::test]
+    async fn a_magnet_that_turns_out_private_keeps_to_its_trackers() {
+        let torrent = torrent();
+        let own = PeerId::new(*b"-PG0100-", [0; 12]);
+        let mut inbox = torrent.seek();
+        torrent.known(vec![address(1)], Found::DHT).await;
+        assert!(inbox.try_recv().is_ok(), "nobody can know before the metadata is there");
+        let by_dht = torrent.admit(own, &arrival(1, Found::DHT)).unwrap();
+        let by_tracker = torrent.admit(own, &arrival(2, Found(Found::DHT.0 | Found::TRACKER.0))).unwrap();
+
+        torrent.set_private(true);
+        assert!(by_dht.is_cancelled() && !by_tracker.is_cancelled());
+        assert!(torrent.admit(own, &arrival(3, Found::EXCHANGE)).is_none());
+        for found in [Found::DHT, Found::LAN, Found::EXCHANGE] {
+            torrent.known(vec![address(2)], found).await;
+            assert!(inbox.try_recv().is_err(), "{found:?}");
+        }
+        for found in [Found::GIVEN, Found::TRACKER] {
+            torrent.known(vec![address(3)], found).await;
+            assert_eq!(inbox.try_recv(), Ok((vec![address(3)], found)));
+        }
+    }
+
+    #[test]
+    fn of_the_quiet_the_oldest_goes_and_whoever_offers_metadata_stays() {
+        let torrent = torrent();
+        let own = PeerId::new(*b"-PG0100-", [0; 12]);
+        let tokens = [1, 2, 3].map(|number| torrent.admit(own, &arrival(number, Found::DHT)).unwrap());
+        torrent.search().holders.insert(address(1));
+        let (now, patience) = (Instant::now(), Duration::from_secs(20));
+        torrent.dismiss_quiet(now, patience, 1);
+        assert!(tokens.iter().all(|token| !token.is_cancelled()), "nobody had time to say anything");
+        torrent.dismiss_quiet(now + patience, patience, 1);
+        let gone = || tokens.each_ref().map(CancellationToken::is_cancelled);
+        assert_eq!(gone(), [false, true, false]);
+        torrent.dismiss_quiet(now + patience, patience, 5);
+        assert_eq!(gone(), [false, true, true]);
     }
 }

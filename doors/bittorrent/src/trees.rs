@@ -76,6 +76,12 @@ impl Trees {
         Some((entry, Question::new(&tree, request).ok()?))
     }
 
+    /// Hashes that have to be made ready before a question about an entry can be answered.
+    pub(crate) fn upkeep(&self, entry: usize) -> u64 {
+        let Some(tree) = tree(&self.layout, &self.truth, entry) else { return 0 };
+        if self.layers().contains_key(&tree.root()) { 0 } else { tree.pieces().into() }
+    }
+
     /// Answers a question about an entry.
     pub(crate) fn answer(&self, entry: usize, question: Question) -> Answer {
         let layer = self.layer(entry);
@@ -136,23 +142,26 @@ impl Trees {
     fn entries(&self) -> &HashMap<Hash32, usize> {
         self.entries.get_or_init(|| {
             let all = (0..self.layout.entries().len()).rev();
-            all.filter_map(|entry| Some((self.truth.v2_file(entry)?.root, entry))).collect()
+            all.filter_map(|entry| Some((self.truth.v2_root(entry)?, entry))).collect()
         })
     }
 
     fn layer(&self, entry: usize) -> Option<Arc<PieceLayer>> {
-        let file = self.truth.v2_file(entry)?;
-        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(layer) = layers.get(&file.root) {
+        let tree = tree(&self.layout, &self.truth, entry)?;
+        let mut layers = self.layers();
+        if let Some(layer) = layers.get(&tree.root()) {
             return Some(layer.clone());
         }
-        let tree = tree(&self.layout, &self.truth, entry)?;
-        let layer = Arc::new(PieceLayer::new(tree, file.layer?)?);
+        let layer = Arc::new(PieceLayer::new(tree, self.truth.v2_file(entry)?.layer?)?);
         if layers.len() >= LAYERS_MAX {
             layers.clear();
         }
-        layers.insert(file.root, layer.clone());
+        layers.insert(tree.root(), layer.clone());
         Some(layer)
+    }
+
+    fn layers(&self) -> MutexGuard<'_, HashMap<Hash32, Arc<PieceLayer>>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn missing(&self) -> MutexGuard<'_, LayerFetch> {
@@ -191,5 +200,5 @@ impl Job {
 
 fn tree(layout: &Layout, truth: &Truth, entry: usize) -> Option<Tree> {
     let length = layout.entries().get(entry)?.length;
-    Tree::new(truth.v2_file(entry)?.root, length, layout.piece_length())
+    Tree::new(truth.v2_root(entry)?, length, layout.piece_length())
 }

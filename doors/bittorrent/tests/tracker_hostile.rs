@@ -311,3 +311,77 @@ async fn a_dead_tracker_does_not_hold_up_thousands() {
     };
     tokio::time::timeout(PATIENCE, works).await.expect("the living tracker is asked in time");
 }
+
+/// `stopped` goes over another connection than what is under way: it must not overtake it, or the tracker would keep us for good.
+#[tokio::test]
+async fn goodbye_does_not_overtake_what_is_under_way() {
+    let (told, mut heard) = mpsc::channel(16);
+    let url = http(move |mut stream, head| {
+        let told = told.clone();
+        async move {
+            let event = head.split("event=").nth(1).and_then(|rest| rest.split(['&', ' ']).next());
+            let event = event.unwrap_or("regular").to_owned();
+            told.send(format!("{event} asked")).await.unwrap();
+            if event == "started" {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            told.send(format!("{event} answered")).await.unwrap();
+            let _ =
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\nd8:intervali1800ee").await;
+        }
+    })
+    .await;
+    let node = node();
+    let counters = Arc::new(|| Progress { left: 1, wants_peers: true, ..Progress::default() });
+    let tiers = vec![vec![TrackerUrl::parse(&url).unwrap()]];
+    node.announcer.add(Registration { swarm: SWARM, peer_id: [1; 20], tiers, counters }).await;
+    assert_eq!(heard.recv().await.unwrap(), "started asked");
+    node.announcer.completed(SWARM).await;
+    node.announcer.stop(Duration::from_millis(1_200)).await;
+    let mut events = Vec::new();
+    while let Ok(event) = heard.try_recv() {
+        events.push(event);
+    }
+    let expected =
+        ["started answered", "completed asked", "completed answered", "stopped asked", "stopped answered"];
+    assert_eq!(events, expected);
+}
+
+/// The farewell of a transfer that was removed a moment before everything ends is said all the same.
+#[tokio::test]
+async fn farewells_that_wait_survive_the_end() {
+    let (told, mut heard) = mpsc::channel(200);
+    let url = http(move |mut stream, head| {
+        let told = told.clone();
+        async move {
+            let _ =
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\nd8:intervali1800ee").await;
+            if head.contains("event=stopped") {
+                let _ = told.send(()).await;
+            }
+        }
+    })
+    .await;
+    let node = node();
+    let swarms: Vec<SwarmHash> = (0..60).map(|number| SwarmHash([number; 20])).collect();
+    for swarm in &swarms {
+        let counters = Arc::new(Progress::default);
+        let tiers = vec![vec![TrackerUrl::parse(&url).unwrap()]];
+        node.announcer.add(Registration { swarm: *swarm, peer_id: [1; 20], tiers, counters }).await;
+    }
+    let working = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        for swarm in &swarms {
+            while node.announcer.status(*swarm).await[0].state != TrackerState::Working {
+                tick.tick().await;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, working).await.expect("the tracker knows all");
+    for swarm in &swarms {
+        node.announcer.remove(*swarm).await;
+    }
+    node.announcer.stop(PATIENCE).await;
+    let said = std::iter::from_fn(|| heard.try_recv().ok()).count();
+    assert_eq!(said, swarms.len());
+}

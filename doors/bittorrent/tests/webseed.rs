@@ -2,78 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
+mod http;
+
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_bittorrent::webseed::{Assembly, Fetch, WebSeed, WebSeedClient, WebSeedFailure, plan};
 use peerage_content::{
     Alignment, BLOCK_LENGTH, Block, BlockBuf, BlockPool, Entry, EntryKind, Layout, RelPath,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+
+use http::{Request, partial, server, whole};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A request as the server sees it.
-#[derive(Clone, Debug)]
-struct Request {
-    path: String,
-    /// First and last byte.
-    range: (usize, usize),
-}
-
-/// Answers requests with whole responses, head and body; returns the base URL.
-async fn server(answer: impl Fn(Request) -> Vec<u8> + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}/pub/", listener.local_addr().unwrap());
-    let answer = Arc::new(answer);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, Arc::clone(&answer)));
-        }
-    });
-    base
-}
-
-async fn serve(mut stream: TcpStream, answer: Arc<impl Fn(Request) -> Vec<u8>>) {
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let Ok(byte) = stream.read_u8().await else { return };
-            head.push(byte);
-        }
-        let head = String::from_utf8(head).unwrap();
-        let path = head.split(' ').nth(1).unwrap().to_owned();
-        let range = head
-            .to_lowercase()
-            .split("range: bytes=")
-            .nth(1)
-            .unwrap()
-            .split("\r\n")
-            .next()
-            .unwrap()
-            .to_owned();
-        let (first, last) = range.split_once('-').unwrap();
-        let request = Request { path, range: (first.parse().unwrap(), last.parse().unwrap()) };
-        if stream.write_all(&answer(request)).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn partial(file: &[u8], (first, last): (usize, usize)) -> Vec<u8> {
-    let (body, total) = (&file[first..=last], file.len());
-    let head = format!(
-        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{last}/{total}\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body].concat()
-}
-
-fn whole(file: &[u8]) -> Vec<u8> {
-    [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", file.len()).as_bytes(), file].concat()
-}
 
 /// A folder with a large file, an odd name, a small file and padding between them.
 fn layout() -> Layout {

@@ -11,7 +11,10 @@ mod tests;
 mod work;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Weak};
+
+use tokio::sync::oneshot;
 
 use assembly::Assembly;
 use work::{Bench, PieceWork};
@@ -51,6 +54,24 @@ pub struct Intake {
     gathering: HashMap<PieceIndex, Assembly>,
     /// Pieces that workers may still be busy with: should such a piece be begun anew, its new blocks queue up behind the old.
     handed: HashMap<PieceIndex, Weak<PieceWork>>,
+    /// Closed when the last worker has let go of the bench.
+    idle: oneshot::Receiver<Infallible>,
+}
+
+/// An intake that was stopped while workers may still write some of what it gave them.
+#[derive(Debug)]
+pub struct Stopping {
+    /// Pieces that were begun, and of which no verdict will come any more.
+    pub dropped: Vec<PieceIndex>,
+    idle: oneshot::Receiver<Infallible>,
+}
+
+impl Stopping {
+    /// Returns when nothing more will be written. Blocks: workers end the run that they are at, and somebody must be taking events.
+    pub fn wait(self) {
+        // Nothing is ever sent: the other end is dropped.
+        let _ = self.idle.blocking_recv();
+    }
 }
 
 impl Intake {
@@ -62,8 +83,20 @@ impl Intake {
         pool: BlockPool,
         events: tokio::sync::mpsc::Sender<IntakeEvent>,
     ) -> Self {
-        let bench = Arc::new(Bench::new(store, truth, events));
-        Self { bench, workers, pool, gathering: HashMap::new(), handed: HashMap::new() }
+        let (busy, idle) = oneshot::channel();
+        let bench = Arc::new(Bench::new(store, truth, events, busy));
+        Self { bench, workers, pool, gathering: HashMap::new(), handed: HashMap::new(), idle }
+    }
+
+    /// Drops everything gathered. What is on its way to the disk gets no verdict any more; verdicts given before may still be among the
+    /// events.
+    pub fn stop(mut self) -> Stopping {
+        // Emptied, so that dropping the intake finds nothing left to cancel.
+        let handed = std::mem::take(&mut self.handed);
+        let live = handed.into_iter().filter_map(|(piece, work)| Some((piece, work.upgrade()?)));
+        let dropped = live.filter(|(_, work)| work.cancel(&self.bench)).map(|(piece, _)| piece).collect();
+        let (_, unused) = oneshot::channel();
+        Stopping { dropped, idle: std::mem::replace(&mut self.idle, unused) }
     }
 
     /// Takes a block. The caller (the swarm's core) has made sure that it was wanted, lies in the layout, is aligned to [`crate::BLOCK_LENGTH`] and is not here already.

@@ -40,6 +40,8 @@ pub struct Resumed {
     pub verified: PieceSet,
     /// Pieces that must be hashed before they are believed (power loss, or a file that changed).
     pub suspect: PieceSet,
+    /// Of the verified ones, those that nothing vouches for to be on disk; a former process left them in the page cache.
+    pub unsynced: PieceSet,
     /// Stamps by entry.
     pub stamps: Vec<Option<FileStamp>>,
     /// The caller's note, as last set (where the files are, options): opaque here.
@@ -59,6 +61,8 @@ pub struct Journal {
     end: u64,
     /// Changes for the next commit, in order.
     queue: Vec<Item>,
+    /// What a flush under way covers; `None` when none was begun.
+    covered: Option<PieceSet>,
     described: Option<Described>,
     /// The present boot is not on record yet.
     boot_pending: bool,
@@ -135,6 +139,7 @@ impl Journal {
             belief,
             end,
             queue: Vec::new(),
+            covered: None,
             described: None,
             boot_pending,
             rewrite: damage == Damage::Inside,
@@ -168,6 +173,7 @@ impl Journal {
 
     /// Queues pieces for the next [`Journal::commit`].
     pub fn verified(&mut self, pieces: &[PieceIndex]) {
+        self.uncover(pieces);
         match self.queue.last_mut() {
             Some(Item::Verified(queued)) => queued.extend_from_slice(pieces),
             _ => self.queue.push(Item::Verified(pieces.to_vec())),
@@ -176,9 +182,36 @@ impl Journal {
 
     /// Queues the loss of pieces (changed file, recheck).
     pub fn lost(&mut self, pieces: &[PieceIndex]) {
+        self.uncover(pieces);
         match self.queue.last_mut() {
             Some(Item::Lost(queued)) => queued.extend_from_slice(pieces),
             _ => self.queue.push(Item::Lost(pieces.to_vec())),
+        }
+    }
+
+    /// Queues pieces that are not believed any more until they are hashed.
+    pub fn suspect(&mut self, pieces: &[PieceIndex]) {
+        self.uncover(pieces);
+        self.queue.push(Item::Suspect(pieces.to_vec()));
+    }
+
+    /// Whether there are pieces that nothing vouches for to be on disk.
+    pub fn has_unsynced(&self) -> bool {
+        !self.belief.unsynced().is_empty()
+    }
+
+    /// Says that file data is about to be flushed: the next [`Journal::commit`] with `synced` covers the pieces of this moment, and
+    /// none that is queued after it.
+    pub fn begin_flush(&mut self) {
+        self.covered = Some(self.belief.after(&self.queue).unsynced().clone());
+    }
+
+    /// What is written anew while a flush is under way may have come too late for it.
+    fn uncover(&mut self, pieces: &[PieceIndex]) {
+        if let Some(covered) = &mut self.covered {
+            pieces.iter().for_each(|piece| {
+                covered.remove(*piece);
+            });
         }
     }
 
@@ -187,13 +220,20 @@ impl Journal {
         self.described = Some(Described { stamps: stamps.to_vec(), note: note.to_vec(), totals });
     }
 
-    /// Writes what is queued, one append; survives `kill -9` once it returns. With `synced`, the caller has flushed all file data of the pieces
-    /// recorded so far, those queued among them, and the journal itself is forced to disk. A piece that was verified after that flush
-    /// began must be queued after this call.
+    /// Writes what is queued, one append; survives `kill -9` once it returns. With `synced`, the caller has flushed all file data of the
+    /// pieces known at [`Journal::begin_flush`] (without it: of those recorded or queued so far), and the journal itself is forced to disk.
     ///
     /// # Errors
     /// [`StorageError`]; what was queued stays queued.
     pub fn commit(&mut self, synced: bool) -> Result<(), StorageError> {
+        self.append(synced)?;
+        if synced {
+            self.covered = None;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, synced: bool) -> Result<(), StorageError> {
         let mut items = Vec::new();
         if self.boot_pending {
             items.push(Item::Boot(self.belief.boot.clone()));
@@ -204,8 +244,13 @@ impl Journal {
         }
         // The loss of a piece must not be forgotten by a power loss that remembers the piece.
         let has_losses = items.iter().any(|item| matches!(item, Item::Lost(_)));
-        if synced && (!items.is_empty() || self.belief.has_unsynced()) {
-            items.push(Item::Synced);
+        if synced && (!items.is_empty() || !self.belief.unsynced().is_empty()) {
+            let late = self.covered.as_ref().map(|covered| self.belief.after(&items).unsynced_but(covered));
+            // In one frame, so that no power loss comes between: out of the way while the rest is called synced, and back again.
+            let late = late.unwrap_or_default();
+            items.push(Item::Lost(late.clone()));
+            items.extend([Item::Synced, Item::Verified(late)]);
+            items.retain(|item| !item.is_empty());
         }
         if self.rewrite {
             items.iter().for_each(|item| self.belief.apply(item));

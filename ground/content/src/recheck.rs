@@ -16,17 +16,27 @@ const CHUNK: u32 = 16 * BLOCK_LENGTH;
 /// Bytes that a thread takes on at a time, if pieces are shorter than that.
 const UNIT: u32 = 1 << 20;
 
-/// Hashes `pieces` of the store on `threads` threads (0: one a core), sets and clears the store's verified set, refreshes its
-/// stamps, and returns the pieces that are true. A missing or short file is not an error: its pieces are simply not there.
-///
-/// When `progress` says to stop, pieces not hashed yet keep their standing.
+/// What a recheck found. What it did not decide, because no hash is known, because the bytes could not be read, or because it was stopped,
+/// is in neither set and keeps its standing.
+#[derive(Debug)]
+pub struct Rechecked {
+    /// Pieces that are true.
+    pub proven: PieceSet,
+    /// Pieces that are not: other bytes, or none.
+    pub refuted: PieceSet,
+    /// Why bytes could not be read; the first of such errors.
+    pub error: Option<StorageError>,
+}
+
+/// Hashes `pieces` of the store on `threads` threads (0: one a core), sets and clears the store's verified set and refreshes its
+/// stamps. A missing or short file is not an error: its pieces are simply not there. Nobody may write to the files meanwhile.
 pub fn recheck(
     store: &Store,
     truth: &Truth,
     pieces: &PieceSet,
     threads: usize,
     progress: Progress<'_>,
-) -> PieceSet {
+) -> Rechecked {
     // What is open may have been replaced under its name.
     store.close();
     let layout = store.layout();
@@ -34,8 +44,8 @@ pub fn recheck(
     let queue: Vec<PieceIndex> = pieces.iter().filter(|&piece| piece < layout.piece_count()).collect();
     let pieces_per_unit = (UNIT / layout.piece_length()).max(1) as usize;
     let units: Mutex<Chunks<'_, PieceIndex>> = Mutex::new(queue.chunks(pieces_per_unit));
-    let found =
-        Mutex::new(Found { hashed: PieceSet::empty(pieces.len()), proven: PieceSet::empty(pieces.len()) });
+    let none = PieceSet::empty(pieces.len());
+    let found = Mutex::new(Rechecked { proven: none.clone(), refuted: none, error: None });
     let (done, stopped) = (AtomicU64::new(0), AtomicBool::new(false));
 
     on_threads(thread_count(threads).min(queue.len().div_ceil(pieces_per_unit)), || {
@@ -43,17 +53,21 @@ pub fn recheck(
         while !stopped.load(Ordering::Relaxed)
             && let Some(unit) = lock(&units).next()
         {
-            let is_proven = |&piece: &PieceIndex| {
-                // A piece that cannot be read is not there.
-                let verdict = digest_into(store, truth, piece, &mut buffer);
-                (piece, matches!(verdict, Ok(Some(Verdict::True))))
-            };
-            let verdicts: Vec<(PieceIndex, bool)> = unit.iter().map(is_proven).collect();
+            let mut verdict_on = |&piece: &PieceIndex| (piece, digest_into(store, truth, piece, &mut buffer));
+            let verdicts: Vec<_> = unit.iter().map(&mut verdict_on).collect();
             let mut found = lock(&found);
-            for &(piece, is_proven) in &verdicts {
-                found.hashed.insert(piece);
-                if is_proven {
-                    found.proven.insert(piece);
+            for (piece, verdict) in verdicts {
+                match verdict {
+                    Ok(Some(Verdict::True)) => {
+                        found.proven.insert(piece);
+                    }
+                    Ok(None) if !truth.knows(piece) => {}
+                    Ok(_) => {
+                        found.refuted.insert(piece);
+                    }
+                    Err(error) => {
+                        found.error.get_or_insert(error);
+                    }
                 }
             }
             drop(found);
@@ -64,34 +78,33 @@ pub fn recheck(
         }
     });
 
-    let Found { hashed, mut proven } = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     let after = states(store, pieces);
-    for (&entry, state) in &after {
+    for (entry, state) in &after {
         // What changed while it was read is proven in no state it was in.
-        if before.get(&entry) != Some(state) {
-            layout.pieces_of(entry).for_each(|piece| {
-                proven.remove(piece);
-            });
+        if before.get(entry).is_some_and(|before| before != state) {
+            for piece in layout.pieces_of(*entry) {
+                if found.proven.remove(piece) {
+                    found.refuted.insert(piece);
+                }
+            }
         }
     }
-    store.restate(&hashed, &proven, &after);
-    proven
+    store.restate(&found, &after);
+    found
 }
 
-/// What a recheck found so far.
-struct Found {
-    hashed: PieceSet,
-    proven: PieceSet,
-}
-
-/// The present stamps of the files that hold bytes of these pieces; `None` for those that are not there.
+/// The present stamps of the files that hold bytes of these pieces; `None` for those that are not there. Files that cannot be looked at
+/// are left out.
 fn states(store: &Store, pieces: &PieceSet) -> BTreeMap<usize, Option<FileStamp>> {
     let layout = store.layout();
     let is_meant =
         |entry: &usize| store.is_file(*entry) && layout.pieces_of(*entry).any(|piece| pieces.contains(piece));
-    let stamp =
-        |entry| store.state_of(entry).ok().flatten().filter(|state| state.is_file).map(|state| state.stamp);
-    (0..layout.entries().len()).filter(is_meant).map(|entry| (entry, stamp(entry))).collect()
+    let stamp = |entry| {
+        let state = store.state_of(entry).ok()?;
+        Some((entry, state.filter(|state| state.is_file).map(|state| state.stamp)))
+    };
+    (0..layout.entries().len()).filter(is_meant).filter_map(stamp).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -165,7 +178,9 @@ mod tests {
             std::fs::write(dir.path().join("c"), &content.files[2][..3 * BLOCK as usize]).unwrap();
             let store = content.download(dir.path());
             let all = PieceSet::full(content.layout.piece_count());
-            let proven = recheck(&store, &content.truth(Hashes::V2), &all, threads, GO_ON);
+            let Rechecked { proven, refuted, error } =
+                recheck(&store, &content.truth(Hashes::V2), &all, threads, GO_ON);
+            assert!(error.is_none() && refuted.iter().eq([1, 5]), "{error:?} {refuted:?}");
             assert_eq!(proven.iter().collect::<Vec<_>>(), [0, 2, 3, 4]);
             assert_eq!(store.verified(), proven);
             let stamped: Vec<_> = store.stamps().iter().map(Option::is_some).collect();
@@ -201,7 +216,7 @@ mod tests {
         std::fs::write(dir.path().join("a"), damaged).unwrap();
         let mut first = PieceSet::empty(content.layout.piece_count());
         first.insert(0);
-        let proven = recheck(&store, &content.truth(Hashes::V1), &first, 1, GO_ON);
+        let proven = recheck(&store, &content.truth(Hashes::V1), &first, 1, GO_ON).proven;
         assert_eq!(proven.iter().collect::<Vec<_>>(), [0]);
         assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0, 3, 4, 5]);
         read(&store, &content, 0).unwrap();
@@ -214,7 +229,7 @@ mod tests {
         let content = Content::single(4 << 20, 1 << 20);
         let store = content.shared(dir.path());
         let all = PieceSet::full(4);
-        let proven = recheck(&store, &content.truth(Hashes::V1), &all, 1, &|_| false);
+        let proven = recheck(&store, &content.truth(Hashes::V1), &all, 1, &|_| false).proven;
         assert_eq!(proven.count(), 1);
         assert!(store.verified().is_full());
     }
@@ -231,5 +246,36 @@ mod tests {
             true
         });
         assert_eq!(last.into_inner(), content.layout.content_length());
+    }
+
+    #[test]
+    fn what_cannot_be_read_keeps_its_standing_and_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = content();
+        let folder = dir.path().join("mount");
+        let store = content.shared(&folder);
+        store.close();
+        std::fs::rename(&folder, dir.path().join("away")).unwrap();
+        let all = PieceSet::full(content.layout.piece_count());
+        let found = recheck(&store, &content.truth(Hashes::V1), &all, 1, GO_ON);
+        assert_eq!(found.error.map(|error| error.kind()), Some(crate::StorageErrorKind::Vanished));
+        assert!(found.refuted.is_empty() && store.verified().is_full());
+        std::fs::rename(dir.path().join("away"), &folder).unwrap();
+        read(&store, &content, 0).unwrap();
+    }
+
+    #[test]
+    fn a_piece_without_a_known_hash_keeps_its_standing() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = content();
+        let store = content.shared(dir.path());
+        let mut trees = content.v2();
+        trees[0].as_mut().unwrap().layer = None;
+        let truth = Truth::new(&content.layout, None, Some(trees)).unwrap();
+        store.set_verified(1, false);
+        let all = PieceSet::full(content.layout.piece_count());
+        let found = recheck(&store, &truth, &all, 1, GO_ON);
+        assert!(found.refuted.is_empty() && found.error.is_none());
+        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0, 2, 3, 4, 5]);
     }
 }

@@ -14,9 +14,12 @@ mod stamps;
 mod tests;
 mod write;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use rustix::io::Errno;
 
 use crate::bits::AtomicPieceSet;
 use crate::files::{FileKey, OpenFile};
@@ -105,10 +108,12 @@ struct EntryState {
     missing: u32,
     /// The file changed since it was verified, and was not verified again.
     changed: bool,
-    /// The file was created or adopted by this store, with its length and mode in order.
-    prepared: bool,
+    /// The file was created or adopted by this store, with its length and mode in order; its inode number then.
+    prepared: Option<u64>,
     /// Written since the last flush.
     dirty: bool,
+    /// The user does not want it: it is written only as far as pieces that it shares with others demand it.
+    unwanted: bool,
 }
 
 /// A quota, and the pieces already charged to it.
@@ -171,6 +176,19 @@ impl Store {
         quota.take_present(self.verified_bytes());
         self.budget = Some(Budget { quota, charged: AtomicPieceSet::new(&self.verified()) });
         self
+    }
+
+    /// Says which entries the user wants; all at first. The others are neither created empty nor given space up front.
+    pub fn want(&self, is_wanted: impl Fn(usize) -> bool) {
+        for (index, entry) in self.lock().iter_mut().enumerate() {
+            entry.unwanted = !is_wanted(index);
+        }
+    }
+
+    /// The first file of which something is missing.
+    pub fn incomplete(&self) -> Option<usize> {
+        let entries = self.lock();
+        (0..entries.len()).find(|&entry| entries[entry].missing > 0 && self.is_file(entry))
     }
 
     /// The map it was made with.
@@ -247,7 +265,11 @@ impl Store {
         let mut sending = Sending::new(block.length);
         // What the spans do not cover lies in the gap behind a v2 file.
         let mut missing = block.length;
-        for span in self.layout.spans(block) {
+        for (index, span) in self.layout.spans(block).enumerate() {
+            if index == SPANS_OPEN_MAX {
+                // Thousands of tiny files would all be open for as long as the peer takes.
+                return self.copied(block);
+            }
             if self.layout.is_pad(span.entry) {
                 sending.push_zeros(span.length);
             } else {
@@ -260,6 +282,37 @@ impl Store {
             sending.push_zeros(missing);
         }
         Ok(sending)
+    }
+
+    /// A block that is copied now, one file after the other.
+    fn copied(&self, block: Block) -> Result<Sending, ReadError> {
+        let mut bytes = vec![0; block.length as usize];
+        let mut rest = &mut bytes[..];
+        for span in self.layout.spans(block) {
+            let Some((mut part, others)) =
+                std::mem::take(&mut rest).split_at_mut_checked(span.length as usize)
+            else {
+                return Err(ReadError::OutOfBounds(block));
+            };
+            rest = others;
+            if self.layout.is_pad(span.entry) {
+                continue;
+            }
+            let file = self.open_unchanged(span.entry, span.offset + u64::from(span.length))?;
+            let mut offset = span.offset;
+            while !part.is_empty() {
+                match rustix::io::pread(&*file, &mut *part, offset) {
+                    Ok(0) => return Err(self.error("read", span.entry, io::ErrorKind::UnexpectedEof).into()),
+                    Ok(read) => {
+                        part = &mut part[read..];
+                        offset += read as u64;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(self.error("read", span.entry, errno).into()),
+                }
+            }
+        }
+        Ok(Sending::of_bytes(bytes))
     }
 
     /// Reads a block of a verified piece into `into` (`into.len() == block.length`).
@@ -361,5 +414,7 @@ impl Drop for Store {
     }
 }
 
+/// Files that a block on its way out keeps open; of more, its bytes are copied.
+const SPANS_OPEN_MAX: usize = 8;
 /// Bytes between two probes of the page cache: Linux reads ahead at least as much by default.
 const RESIDENCY_STEP: usize = 128 << 10;

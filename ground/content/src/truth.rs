@@ -130,6 +130,11 @@ impl Truth {
         Some(V2File { root: tree.root, layer: tree.layer.get().cloned() })
     }
 
+    /// The root of an entry's v2 tree.
+    pub fn v2_root(&self, entry: usize) -> Option<Hash32> {
+        Some(self.tree_of(entry)?.root)
+    }
+
     /// Gives the piece layer of an entry (fetched from a peer); takes `&self` because a running transfer shares the truth.
     ///
     /// # Errors

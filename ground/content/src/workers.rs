@@ -60,8 +60,7 @@ impl Workers {
         Self { handle: Arc::new(Handle { shared }) }
     }
 
-    /// Runs a job on a worker; blocks the caller while the queue is full, so never call it from async code with unbounded work:
-    /// the intake's jobs are bounded by the block pool.
+    /// Runs a job on a worker; blocks the caller while the queue is full, so never call it from async code.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         let shared = &self.handle.shared;
         let mut queue = shared.lock();
@@ -73,9 +72,9 @@ impl Workers {
         shared.push(queue, Box::new(job));
     }
 
-    /// Runs a job on a worker and never waits: for jobs that something else bounds. The intake must not wait for workers
-    /// that wait for its owner to drain events.
-    pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) {
+    /// Runs a job on a worker and never waits: for jobs that something else bounds. Whoever takes in what workers report must not wait
+    /// for workers that wait to report.
+    pub fn submit(&self, job: impl FnOnce() + Send + 'static) {
         let shared = &self.handle.shared;
         shared.push(shared.lock(), Box::new(job));
     }

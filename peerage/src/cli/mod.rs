@@ -152,12 +152,22 @@ fn start(cli: Cli, ui: Ui) -> Result<u8> {
     logs::start(cli.global.log_format, cli.global.verbose, daemon, ui.colour);
     // Decided here, once, for all of TLS; a second choice would be a mistake of this program.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    raise_open_files();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let ended = runtime.block_on(Box::pin(run(cli, ui, daemon)));
     // Readers of stdin and the like may hang: nothing waits for them.
     runtime.shutdown_background();
     ended
+}
+
+/// Asks for as many open files as the system allows: shells begin with few, for the sake of programs that know no better.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn run(cli: Cli, ui: Ui, daemon: bool) -> Result<u8> {
@@ -210,5 +220,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..before }).unwrap();
+        raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
     }
 }

@@ -136,6 +136,17 @@ impl Facts {
 }
 
 impl Running {
+    /// Bytes that are not there, wanted or not.
+    pub(super) fn missing(&self) -> u64 {
+        let size = self.metainfo.info.layout.content_length();
+        size.saturating_sub(self.transfer.store().verified_bytes())
+    }
+
+    /// Whether every byte is there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.missing() == 0
+    }
+
     pub(super) fn priorities(&self) -> MutexGuard<'_, Vec<FilePriority>> {
         self.priorities.lock().unwrap_or_else(PoisonError::into_inner)
     }

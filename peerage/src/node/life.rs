@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use peerage_bittorrent::discovery::Haste;
 use peerage_bittorrent::hash::InfoHashes;
-use peerage_bittorrent::magnet::Magnet;
+use peerage_bittorrent::magnet::{Magnet, PeerAddress};
 use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::torrent::Torrent;
 use peerage_bittorrent::tracker::{self, TrackerUrl};
@@ -13,10 +14,17 @@ use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info};
 
 use super::Inner;
-use super::begin::{Belief, begin, let_in};
+use super::begin::{Belief, begin, config, let_in};
 use super::entry::{Entry, Running, now};
 use super::share::hash_for;
 use crate::model::{AddRequest, Event, GetRequest, Link, Problem, SeedGoal, State};
+
+/// Names of peers in a link that are looked up.
+const NAMES_MAX: usize = 16;
+/// Addresses taken of one name.
+const ADDRESSES_A_NAME: usize = 4;
+/// How long the system's resolver may take for one.
+const NAME_TIME: Duration = Duration::from_secs(10);
 
 /// Runs until the transfer is removed or the node stops.
 pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
@@ -67,16 +75,31 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
         set_state(node, entry, State::Checking, None);
         running.transfer.checked().await;
     }
+    let whole = running.is_whole();
     let_in(node, &torrent, &running);
+    node.door.dht_nodes(&torrent, &running.metainfo.nodes);
     if matches!(request, AddRequest::Get(_)) {
+        warn_of_collision(node, entry, &running.metainfo.info);
         let info = &running.metainfo.info;
         let folder = info.root().map(|root| root.as_path().as_os_str().as_encoded_bytes().to_vec());
         let urls = entry.facts().web_seeds.clone();
         node.door.web_seeds(&torrent, &urls, folder.as_deref());
     }
-    announce(node, entry, &torrent).await;
-    attend(node, entry, &torrent, &running).await;
+    announce(node, entry, &torrent, Some(&running)).await;
+    attend(node, entry, &torrent, &running, whole).await;
     Ok(())
+}
+
+/// Two files of a download may be one on the disk of the user.
+fn warn_of_collision(node: &Inner, entry: &Entry, info: &Info) {
+    let path = |index: usize| info.layout.entries().get(index).map(|entry| entry.path.as_path().to_owned());
+    if let Some((first, second)) = info.case_collision()
+        && let (Some(first), Some(second)) = (path(first), path(second))
+    {
+        let what = format!("{first:?} and {second:?} are one file where names ignore case or accents");
+        let problem = Problem::new("collision", what).hint("on such a disk only one of them can be complete");
+        node.emit(Event::Warning { id: Some(entry.id), problem });
+    }
 }
 
 /// Waits while the user has it paused.
@@ -171,10 +194,11 @@ async fn fetched(
         facts.web_seeds.clone_from(&magnet.web_seeds);
     }
     node.door.seek(&torrent);
-    announce(node, entry, &torrent).await;
+    announce(node, entry, &torrent, None).await;
     introduce(node, entry, &torrent).await;
     let raw = torrent.metadata().await.ok_or_else(|| Problem::new("stopped", "the node is stopping"))?;
     let info = Info::parse(raw).map_err(|error| refused("the torrent that the link names", &error))?;
+    node.door.learn_private(&torrent, info.private).await;
     let mut metainfo = Metainfo::from(info);
     metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
     metainfo.web_seeds = magnet.web_seeds.clone();
@@ -199,8 +223,9 @@ fn enter(
     Ok(torrent)
 }
 
-/// Tells the torrent of the peers that the user or the link named.
-async fn introduce(node: &Inner, entry: &Entry, torrent: &Torrent) {
+/// Tells the torrent of the peers that the user or the link named. Addresses count at once; names are looked up on the side, since a
+/// link may hold many that lead nowhere.
+async fn introduce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>) {
     let request = entry.facts().record.request.clone();
     let (mut addresses, magnet) = match request {
         AddRequest::Share(share) => (share.options.peers, None),
@@ -209,18 +234,40 @@ async fn introduce(node: &Inner, entry: &Entry, torrent: &Torrent) {
         }
         AddRequest::Get(get) => (get.options.peers, None),
     };
-    for peer in magnet.iter().flat_map(|magnet| &magnet.peers) {
-        match tokio::net::lookup_host(peer.to_string()).await {
-            Ok(found) => addresses.extend(found),
-            Err(error) => debug!(%peer, %error, "a peer of the link cannot be found"),
+    let mut names = Vec::new();
+    for peer in magnet.into_iter().flat_map(|magnet| magnet.peers) {
+        match peer {
+            PeerAddress::Ip(address) => addresses.push(address),
+            named => names.push(named.to_string()),
         }
     }
     entry.facts().given = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     node.door.introduce(torrent, addresses).await;
+    names.truncate(NAMES_MAX);
+    for name in names {
+        let (node, entry, torrent) = (node.clone(), entry.clone(), torrent.clone());
+        let resources = node.resources.clone();
+        resources.tasks.spawn(async move {
+            let looking = tokio::time::timeout(NAME_TIME, tokio::net::lookup_host(&name));
+            let found = tokio::select! {
+                found = looking => found,
+                () = entry.cancel.cancelled() => return,
+            };
+            match found {
+                Ok(Ok(found)) => {
+                    let found: Vec<_> = found.take(ADDRESSES_A_NAME).collect();
+                    entry.facts().given += found.len() as u32;
+                    node.door.introduce(&torrent, found).await;
+                }
+                Ok(Err(error)) => debug!(%name, %error, "a peer of the link cannot be found"),
+                Err(_) => debug!(%name, "the name of a peer of the link leads nowhere in time"),
+            }
+        });
+    }
 }
 
 /// Announces wherever peers may find it.
-async fn announce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Torrent) {
+async fn announce(node: &Inner, entry: &Entry, torrent: &Torrent, running: Option<&Arc<Running>>) {
     let tiers = entry.facts().trackers.clone();
     let tiers = tiers
         .iter()
@@ -232,25 +279,36 @@ async fn announce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Torrent) {
         })
         .filter(|tier| !tier.is_empty())
         .collect();
-    let counted = Arc::downgrade(entry);
+    // The numbers are its own, so that they are still true when trackers are told that it left.
+    let running = running.cloned();
+    let is_get = matches!(entry.facts().record.request, AddRequest::Get(_));
     let counters = move || {
-        let running = counted.upgrade().and_then(|entry| entry.running());
-        let Some(running) = running else {
+        let Some(running) = &running else {
             return tracker::Progress { left: 1, wants_peers: true, ..tracker::Progress::default() };
         };
-        let progress = running.transfer.progress().borrow().clone();
+        let progress = running.transfer.progress();
+        let progress = progress.borrow();
         tracker::Progress {
             uploaded: progress.stats.uploaded,
             downloaded: progress.stats.downloaded,
-            left: progress.stats.left,
-            wants_peers: progress.stats.left > 0,
+            left: running.missing(),
+            wants_peers: is_get && !progress.finished,
         }
     };
     node.door.announce(torrent, tiers, Arc::new(counters)).await;
 }
 
 /// Watches a running transfer: states, completion, the goal of seeding, pausing.
-async fn attend(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>, running: &Arc<Running>) {
+/// `whole`: every byte was there from the beginning.
+async fn attend(
+    node: &Arc<Inner>,
+    entry: &Arc<Entry>,
+    torrent: &Arc<Torrent>,
+    running: &Arc<Running>,
+    mut whole: bool,
+) {
+    let mut haste = Haste::new(Instant::now());
+    let mut public = node.door.public_address();
     let mut progress = running.transfer.progress();
     let mut paused = entry.paused.subscribe();
     let mut was_paused = *paused.borrow_and_update();
@@ -259,8 +317,16 @@ async fn attend(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>, r
     loop {
         let now_at = progress.borrow_and_update().clone();
         if now_at.finished && entry.facts().record.finished.is_none() {
-            let downloaded = now_at.stats.downloaded > 0;
-            finished(node, entry, torrent, downloaded).await;
+            finished(node, entry).await;
+        }
+        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21).
+        if now_at.finished && !whole && running.is_whole() {
+            whole = true;
+            node.door.completed(torrent).await;
+        }
+        let alone = now_at.activity == Activity::Downloading && now_at.stats.peers_connected == 0;
+        if haste.is_due(Instant::now(), alone) {
+            node.door.hurry(torrent).await;
         }
         let goal = entry.facts().goal();
         let due = due(entry, goal, &now_at);
@@ -288,8 +354,12 @@ async fn attend(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>, r
                         entry.keep(|record| record.goal = SeedGoal::default());
                     }
                     running.transfer.pause(false).await;
-                    announce(node, entry, torrent).await;
+                    announce(node, entry, torrent, Some(running)).await;
                 }
+            }
+            Ok(()) = public.changed() => {
+                let own_address = *public.borrow_and_update();
+                running.transfer.configure(config(entry, own_address)).await;
             }
             () = wait(due), if now_at.finished && !reached => {}
         }
@@ -315,15 +385,12 @@ fn due(entry: &Entry, goal: SeedGoal, progress: &Progress) -> Option<Duration> {
     if by_ratio { Some(Duration::ZERO) } else { by_time }
 }
 
-async fn finished(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Torrent, downloaded: bool) {
+async fn finished(node: &Inner, entry: &Entry) {
     entry.keep(|record| record.finished = Some(now()));
     let path: PathBuf = entry.facts().path.clone();
     let transfer = Box::new(node.view_of(entry).await);
     if matches!(entry.facts().record.request, AddRequest::Get(_)) {
         node.emit(Event::Complete { id: entry.id, path: path.into(), transfer });
-    }
-    if downloaded {
-        node.door.completed(torrent).await;
     }
 }
 
@@ -357,7 +424,7 @@ fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
 }
 
 /// Sets the state and tells everybody if it is another.
-fn set_state(node: &Inner, entry: &Entry, state: State, problem: Option<Problem>) {
+pub(super) fn set_state(node: &Inner, entry: &Entry, state: State, problem: Option<Problem>) {
     let changed = {
         let mut facts = entry.facts();
         let changed = facts.state != state || facts.problem != problem;

@@ -42,8 +42,8 @@ use self::select::Rules;
 use self::shelf::{Record, Shelf, Slot};
 
 use crate::model::{
-    AddRequest, Event, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView, TrackerView,
-    TransferId, TransferRef, TransferView,
+    AddRequest, Event, FilePriority, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView,
+    TrackerView, TransferId, TransferRef, TransferView,
 };
 
 /// Open files of all transfers at a time.
@@ -243,7 +243,10 @@ impl Node {
         let entry = self.0.entry(id)?;
         let primary = entry.facts().hashes.and_then(|hashes| hashes.primary());
         let Some(primary) = primary else { return Ok(Vec::new()) };
-        let status = self.0.door.announcer().status(primary).await;
+        let announcer = self.0.door.announcer();
+        // The answers come in time for those who look again.
+        announcer.refresh(primary).await;
+        let status = announcer.status(primary).await;
         Ok(status.into_iter().map(views::tracker).collect())
     }
 
@@ -357,6 +360,7 @@ impl Node {
             rules.apply(layout, &mut priorities, false);
             priorities.clone()
         };
+        running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
         running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
         entry.keep(|record| record.priorities = priorities);
         Ok(())

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use peerage_content::{BLOCK_LENGTH, Block};
+use peerage_swarm::core::ReaderId;
 use peerage_swarm::driver::Transfer;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
@@ -22,14 +23,15 @@ const PACE: Duration = Duration::from_millis(250);
 pub(super) fn read(transfer: Transfer, entry: usize, range: Range<u64>) -> Reader {
     let (sender, blocks) = mpsc::channel(WAITING);
     tokio::spawn(async move {
+        let reader = transfer.reader();
         let copied = tokio::select! {
-            copied = copy(&transfer, entry, range, &sender) => copied,
+            copied = copy(&transfer, reader, entry, range, &sender) => copied,
             () = sender.closed() => Ok(()),
         };
         if let Err(error) = copied {
             let _ = sender.send(Err(error)).await;
         }
-        transfer.clear_deadlines().await;
+        transfer.clear_deadlines(reader).await;
     });
     Reader { blocks, present: Vec::new(), at: 0 }
 }
@@ -67,6 +69,7 @@ impl AsyncRead for Reader {
 
 async fn copy(
     transfer: &Transfer,
+    reader: ReaderId,
     entry: usize,
     range: Range<u64>,
     sender: &mpsc::Sender<io::Result<Vec<u8>>>,
@@ -83,11 +86,11 @@ async fn copy(
             let now = Instant::now();
             for (step, next) in (piece..pieces.end.min(piece + ahead)).enumerate() {
                 if !transfer.store().is_verified(next) {
-                    transfer.want_by(next, now + PACE * step as u32).await;
+                    transfer.want_by(reader, next, now + PACE * step as u32).await;
                 }
             }
         }
-        transfer.wait_for(piece, Instant::now()).await.map_err(io::Error::other)?;
+        transfer.wait_for(reader, piece, Instant::now()).await.map_err(io::Error::other)?;
         let length = u64::from(BLOCK_LENGTH)
             .min(range.end - at)
             .min(u64::from(layout.piece_size(piece) - begin)) as u32;

@@ -14,6 +14,8 @@ mod lookup;
 mod node;
 mod nodes;
 mod schedule;
+#[cfg(feature = "fuzzing")]
+mod session;
 mod store;
 mod table;
 mod task;
@@ -27,6 +29,8 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::session::Session;
 use self::task::{Command, Task};
 use crate::address::DialRules;
 use crate::discovery::PeerSink;
@@ -79,6 +83,8 @@ pub struct DhtStatus {
     pub bootstrapped: bool,
     /// Our public address, as many nodes see it.
     pub public_address: Option<SocketAddr>,
+    /// Swarms that are looked up.
+    pub swarms: usize,
 }
 
 /// The public nodes that everybody begins with.
@@ -164,4 +170,10 @@ impl Dht {
         // An error: the task has ended.
         let _ = self.commands.send(command).await;
     }
+}
+
+/// Reads a datagram and writes it again, as to `to`.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn reprint(datagram: &[u8], to: SocketAddr) -> Option<Vec<u8>> {
+    krpc::parse(datagram).map(|message| krpc::print(&message, to))
 }

@@ -40,8 +40,14 @@ const BEGIN_FIRST: Duration = Duration::from_secs(4);
 /// Between attempts to find the network, at most.
 const BEGIN_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Addresses to begin with.
+/// Addresses to begin with that the names of the settings led to.
 const ROUTERS_MAX: usize = 32;
+
+/// Addresses to begin with that were nodes in an earlier run, or that a torrent names.
+const SAVED_MAX: usize = 64;
+
+/// Queries in a row that such a node may leave unanswered before it is forgotten.
+const SAVED_FAILURES_MAX: u8 = 2;
 
 /// Queries answered within a second, in all: what comes above that is dropped.
 const ANSWERS_A_SECOND: u32 = 200;
@@ -131,6 +137,8 @@ pub(super) struct Node {
     v4: Option<Family>,
     v6: Option<Family>,
     routers: Vec<SocketAddr>,
+    /// Nodes of an earlier run, with the queries in a row that they left unanswered.
+    saved: Vec<(SocketAddr, u8)>,
     asked: HashMap<u16, Asked>,
     timeouts: BTreeSet<(Instant, u16)>,
     lookups: HashMap<u64, Running>,
@@ -165,6 +173,7 @@ impl Node {
             v4,
             v6,
             routers: Vec::new(),
+            saved: Vec::new(),
             asked: HashMap::new(),
             timeouts: BTreeSet::new(),
             lookups: HashMap::new(),
@@ -177,19 +186,62 @@ impl Node {
         }
     }
 
-    /// Addresses to begin with, whenever too few nodes are known.
+    /// Addresses to begin with, whenever too few nodes are known. They stay, whether they answer or not.
     pub(super) fn add_routers(&mut self, now: Instant, addresses: &[SocketAddr]) {
         for address in addresses.iter().map(|address| canonical(*address)) {
             if self.routers.len() < ROUTERS_MAX && !self.routers.contains(&address) {
                 self.routers.push(address);
-                if let Some(family) =
-                    self.family_mut(address.is_ipv6()).filter(|family| family.table.len() == 0)
-                {
-                    family.begin_at = now;
-                    self.upkeep_at = now;
-                }
+                self.begin_soon(now, address.is_ipv6());
             }
         }
+    }
+
+    /// Nodes of an earlier run, to begin with as long as they answer.
+    pub(super) fn add_saved(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        for address in addresses.iter().map(|address| canonical(*address)) {
+            let is_known = self.saved.iter().any(|(known, _)| *known == address);
+            if self.saved.len() < SAVED_MAX && !is_known && address.port() != 0 {
+                self.saved.push((address, 0));
+                self.begin_soon(now, address.is_ipv6());
+            }
+        }
+    }
+
+    fn begin_soon(&mut self, now: Instant, ipv6: bool) {
+        if let Some(family) = self.family_mut(ipv6).filter(|family| family.table.len() == 0) {
+            family.begin_at = now;
+            self.upkeep_at = now;
+        }
+    }
+
+    /// Whether there is anybody to ask.
+    pub(super) fn knows_somebody(&self) -> bool {
+        self.len() > 0 || [false, true].into_iter().any(|ipv6| self.beginnings(ipv6).next().is_some())
+    }
+
+    /// Addresses to begin with, over one family: routers and nodes of an earlier run by turns, so that neither the dead of
+    /// one kind nor those of the other are waited for.
+    fn beginnings(&self, ipv6: bool) -> impl Iterator<Item = SocketAddr> + '_ {
+        let of_family = move |address: &SocketAddr| address.is_ipv6() == ipv6 && self.family(ipv6).is_some();
+        let mut saved = self.saved.iter().map(|(address, _)| *address).filter(of_family);
+        let mut routers = self.routers.iter().copied().filter(of_family);
+        let mut turn = false;
+        std::iter::from_fn(move || {
+            turn = !turn;
+            if turn {
+                saved.next().or_else(|| routers.next())
+            } else {
+                routers.next().or_else(|| saved.next())
+            }
+        })
+    }
+
+    /// A node of an earlier run has answered, or not.
+    fn judge_saved(&mut self, address: SocketAddr, answered: bool) {
+        if let Some((_, failures)) = self.saved.iter_mut().find(|(known, _)| *known == address) {
+            *failures = if answered { 0 } else { *failures + 1 };
+        }
+        self.saved.retain(|(_, failures)| *failures < SAVED_FAILURES_MAX);
     }
 
     /// Somebody says that there is a node: it is asked, and added if it answers.
@@ -210,6 +262,12 @@ impl Node {
             }
         }
         self.end_of_part(swarm, 0, 0);
+    }
+
+    /// Gives up the lookup of a swarm: nothing more is announced, and no [`Event::Done`] comes.
+    pub(super) fn abandon(&mut self, swarm: SwarmHash) {
+        self.tallies.remove(&swarm);
+        self.lookups.retain(|_, running| running.swarm != Some(swarm));
     }
 
     /// Nodes in the tables.
@@ -252,6 +310,7 @@ impl Node {
                 if let Some(family) = self.family_mut(asked.to.is_ipv6()) {
                     family.table.failed(asked.to);
                 }
+                self.judge_saved(asked.to, false);
                 self.end_of_query(now, asked, None);
             }
         }
@@ -301,6 +360,7 @@ impl Node {
 
     fn handle_reply(&mut self, now: Instant, asked: Asked, reply: Reply, seen_as: Option<SocketAddr>) {
         let contact = (reply.id, asked.to);
+        self.judge_saved(asked.to, true);
         let Some(family) = self.family_mut(asked.to.is_ipv6()) else { return };
         // A node with our own id is ourselves, or somebody who plays us.
         let ourselves = family.table.id() == reply.id;
@@ -370,8 +430,7 @@ impl Node {
         let mut lookup = Lookup::new(target);
         let closest = family.table.closest(&target, K * 2);
         if closest.len() < K {
-            let routers = self.routers.iter().filter(|address| address.is_ipv6() == ipv6);
-            routers.for_each(|address| lookup.begin_with(*address));
+            self.beginnings(ipv6).for_each(|address| lookup.begin_with(address));
         }
         closest.into_iter().for_each(|contact| lookup.add(contact));
         self.lookups_begun += 1;
@@ -521,13 +580,13 @@ impl Node {
 
     /// The small works for one table: find the network if too few are known, see whether the oldest node lives, refresh.
     fn keep_fresh(&mut self, now: Instant, ipv6: bool) {
-        let has_routers = self.routers.iter().any(|address| address.is_ipv6() == ipv6);
+        let has_beginnings = self.beginnings(ipv6).next().is_some();
         let is_looking = self.lookups.values().any(|running| running.swarm.is_none() && running.ipv6 == ipv6);
         let Some(family) = (if ipv6 { &mut self.v6 } else { &mut self.v4 }) else { return };
         let own = family.table.id();
         let questionable = family.table.questionable(now);
         if family.table.len() < K {
-            let knows_somebody = has_routers || family.table.len() > 0;
+            let knows_somebody = has_beginnings || family.table.len() > 0;
             if knows_somebody && !is_looking && family.begin_at <= now {
                 family.begin_at = now + family.begin_wait;
                 family.begin_wait = (family.begin_wait * 2).min(BEGIN_MAX);

@@ -1,7 +1,8 @@
 //! Which swarm to look up next, without IO.
 //!
-//! Every swarm is looked up (and announced) once in [`INTERVAL`], new and hurried ones first. Lookups keep a distance and only so
-//! many are under way at a time: with thousands of transfers the interval stretches, and nothing bursts.
+//! Every swarm is looked up (and announced) once in [`INTERVAL`], new and hurried ones first; one whose lookup found no peers
+//! earlier, since whoever looks a moment before the other announces would else wait for the whole interval. Lookups keep a distance
+//! and only so many are under way at a time: with thousands of transfers the interval stretches, and nothing bursts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -16,6 +17,9 @@ const INTERVAL_MIN: Duration = Duration::from_secs(60);
 
 /// After a lookup that reached nobody.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// After a lookup that found no peers; doubles with every further one up to [`INTERVAL`].
+const EMPTY_RETRY: Duration = Duration::from_secs(15);
 
 /// Between the starts of two lookups; each sends about a hundred datagrams.
 const DISTANCE: Duration = Duration::from_millis(100);
@@ -34,6 +38,21 @@ struct Swarm {
     place: Option<(Rank, Instant)>,
     /// When it was looked up last.
     last: Option<Instant>,
+    /// Lookups in a row that found no peers.
+    empty: u32,
+    /// The last lookup reached nobody.
+    lost: bool,
+}
+
+/// What a lookup led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// No node answered.
+    Lost,
+    /// Nodes answered, and none named a peer.
+    Empty,
+    /// Peers were named.
+    Found,
 }
 
 /// The queue of lookups.
@@ -65,13 +84,36 @@ impl Schedule {
             known.port = port;
             return;
         }
-        self.swarms.insert(swarm, Swarm { port, place: None, last: None });
+        self.swarms.insert(swarm, Swarm { port, place: None, last: None, empty: 0, lost: false });
         self.place(swarm, Rank::Urgent, now);
     }
 
+    /// Forgets a swarm. A lookup of it that is under way is to be given up: it will not be finished.
     pub(super) fn remove(&mut self, swarm: SwarmHash) {
-        if let Some((rank, due)) = self.swarms.remove(&swarm).and_then(|swarm| swarm.place) {
-            self.queue(rank).remove(&(due, swarm));
+        let Some(known) = self.swarms.remove(&swarm) else { return };
+        match known.place {
+            Some((rank, due)) => {
+                self.queue(rank).remove(&(due, swarm));
+            }
+            None => self.active = self.active.saturating_sub(1),
+        }
+    }
+
+    /// Swarms.
+    pub(super) fn len(&self) -> usize {
+        self.swarms.len()
+    }
+
+    /// The network is there (again): swarms whose last lookup reached nobody need not wait any longer.
+    pub(super) fn retry_lost(&mut self, now: Instant) {
+        let lost: Vec<SwarmHash> = self
+            .swarms
+            .iter()
+            .filter(|(_, known)| known.lost && known.place.is_some_and(|(_, due)| due > now))
+            .map(|(swarm, _)| *swarm)
+            .collect();
+        for swarm in lost {
+            self.place(swarm, Rank::Urgent, now);
         }
     }
 
@@ -109,13 +151,20 @@ impl Schedule {
     }
 
     /// A lookup has ended; `spread` (0 to 1) parts those that began together.
-    pub(super) fn finish(&mut self, now: Instant, swarm: SwarmHash, reached: bool, spread: f64) {
+    pub(super) fn finish(&mut self, now: Instant, swarm: SwarmHash, outcome: Outcome, spread: f64) {
+        let Some(known) = self.swarms.get_mut(&swarm).filter(|known| known.place.is_none()) else { return };
         self.active = self.active.saturating_sub(1);
-        if reached {
-            self.place(swarm, Rank::Regular, now + INTERVAL.mul_f64(1.0 + spread / 4.0));
-        } else {
-            self.place(swarm, Rank::Urgent, now + RETRY.mul_f64(1.0 + spread));
-        }
+        known.lost = outcome == Outcome::Lost;
+        known.empty = if outcome == Outcome::Empty { known.empty.saturating_add(1) } else { 0 };
+        let (rank, pause) = match outcome {
+            Outcome::Lost => (Rank::Urgent, RETRY.mul_f64(1.0 + spread)),
+            Outcome::Empty => {
+                let doubled = EMPTY_RETRY * 2_u32.pow((known.empty - 1).min(10));
+                (Rank::Regular, doubled.min(INTERVAL).mul_f64(1.0 + spread / 4.0))
+            }
+            Outcome::Found => (Rank::Regular, INTERVAL.mul_f64(1.0 + spread / 4.0)),
+        };
+        self.place(swarm, rank, now + pause);
     }
 
     /// Takes the first urgent swarm that is due, or else the first regular one.
@@ -159,7 +208,7 @@ mod tests {
         let (mut schedule, mut now) = (Schedule::new(100), Instant::now());
         schedule.add(now, swarm(1), Some(6881));
         assert_eq!(schedule.poll(now), Some((swarm(1), Some(6881))));
-        schedule.finish(now, swarm(1), true, 0.0);
+        schedule.finish(now, swarm(1), Outcome::Found, 0.0);
         assert_eq!(schedule.poll_timeout(), Some(now + INTERVAL));
         now += INTERVAL * 2;
         schedule.add(now, swarm(2), None);
@@ -175,7 +224,7 @@ mod tests {
         schedule.poll(now);
         schedule.hurry(now, swarm(1));
         assert_eq!(schedule.poll_timeout(), None, "it is being looked up");
-        schedule.finish(now, swarm(1), true, 0.0);
+        schedule.finish(now, swarm(1), Outcome::Found, 0.0);
         schedule.hurry(now, swarm(1));
         assert_eq!(schedule.poll_timeout(), Some(now + INTERVAL_MIN));
         schedule.remove(swarm(1));
@@ -187,8 +236,54 @@ mod tests {
         let (mut schedule, now) = (Schedule::new(100), Instant::now());
         schedule.add(now, swarm(1), None);
         schedule.poll(now);
-        schedule.finish(now, swarm(1), false, 0.5);
+        schedule.finish(now, swarm(1), Outcome::Lost, 0.5);
         assert_eq!(schedule.poll_timeout(), Some(now + RETRY.mul_f64(1.5)));
+    }
+
+    #[test]
+    fn once_the_network_is_there_nobody_waits_for_a_retry() {
+        let (mut schedule, now) = (Schedule::new(100), Instant::now());
+        schedule.add(now, swarm(1), None);
+        schedule.poll(now);
+        schedule.finish(now, swarm(1), Outcome::Lost, 0.5);
+        schedule.retry_lost(now);
+        assert_eq!(schedule.poll(now + DISTANCE), Some((swarm(1), None)));
+    }
+
+    #[test]
+    fn a_lookup_that_found_no_peers_is_repeated_ever_later() {
+        let (mut schedule, mut now) = (Schedule::new(100), Instant::now());
+        schedule.add(now, swarm(1), None);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert!(schedule.poll(now).is_some());
+            schedule.finish(now, swarm(1), Outcome::Empty, 0.0);
+            let next = schedule.poll_timeout().unwrap();
+            pauses.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 960, 1200, 1200]);
+        schedule.poll(now);
+        schedule.finish(now, swarm(1), Outcome::Found, 0.0);
+        assert_eq!(schedule.poll_timeout(), Some(now + INTERVAL));
+    }
+
+    /// A transfer that is paused and resumed while it is looked up held one place for good, until none was left.
+    #[test]
+    fn places_of_removed_swarms_are_free_again() {
+        let (mut schedule, mut now) = (Schedule::new(2), Instant::now());
+        for _ in 0..10 {
+            schedule.add(now, swarm(1), None);
+            assert_eq!(schedule.poll(now), Some((swarm(1), None)));
+            schedule.remove(swarm(1));
+            now += DISTANCE;
+        }
+        schedule.finish(now, swarm(1), Outcome::Found, 0.0);
+        schedule.add(now, swarm(1), None);
+        schedule.add(now, swarm(2), None);
+        schedule.add(now, swarm(3), None);
+        assert!(schedule.poll(now).is_some() && schedule.poll(now + DISTANCE).is_some());
+        assert_eq!(schedule.poll(now + DISTANCE * 2), None, "two places, no more");
     }
 
     #[test]
@@ -206,7 +301,7 @@ mod tests {
                 None => {
                     now += Duration::from_secs(1);
                     let (swarm, _) = active.remove(0);
-                    schedule.finish(now, swarm, true, 0.0);
+                    schedule.finish(now, swarm, Outcome::Found, 0.0);
                     looked_up += 1;
                 }
             }

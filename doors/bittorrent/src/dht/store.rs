@@ -23,6 +23,9 @@ const SWARMS_MAX: usize = 2_000;
 /// Peers kept of a swarm; the oldest makes room.
 const PEERS_MAX: usize = 200;
 
+/// Peers kept of a host in a swarm: several may share an address behind one router, and none of them is to crowd out the others.
+const PEERS_OF_HOST_MAX: usize = 4;
+
 /// Peers in a reply, of one family: they fit a datagram.
 const VALUES_MAX: usize = 40;
 
@@ -63,10 +66,15 @@ impl Store {
             oldest.and_then(|swarm| self.swarms.remove(&swarm));
         }
         let peers = self.swarms.entry(swarm).or_default();
-        // A host counts once, with its latest port.
-        peers.retain(|(known, at)| {
-            known.ip() != peer.ip() || (peer.ip().is_loopback() && *known != peer) && now - *at < KEPT_FOR
-        });
+        peers.retain(|(known, at)| *known != peer && now - *at < KEPT_FOR);
+        // On this machine there may be a whole network of tests.
+        let of_host =
+            |(known, _): &(SocketAddr, Instant)| known.ip() == peer.ip() && !peer.ip().is_loopback();
+        if peers.iter().filter(|entry| of_host(entry)).count() >= PEERS_OF_HOST_MAX
+            && let Some(oldest) = peers.iter().position(of_host)
+        {
+            peers.remove(oldest);
+        }
         peers.push_back((peer, now));
         if peers.len() > PEERS_MAX {
             peers.pop_front();
@@ -142,14 +150,32 @@ mod tests {
         let (mut store, mut random, now) = store();
         let (swarm, v6) = (SwarmHash([1; 20]), "[2001:db8::1]:1".parse().unwrap());
         store.announce(now, swarm, (host(1), 1).into());
-        store.announce(now, swarm, (host(1), 2).into());
+        store.announce(now, swarm, (host(1), 1).into());
         store.announce(now, swarm, v6);
-        assert_eq!(store.peers(now, swarm, false, &mut random), [(host(1), 2).into()]);
+        assert_eq!(store.peers(now, swarm, false, &mut random), [(host(1), 1).into()]);
         assert_eq!(store.peers(now, swarm, true, &mut random), [v6]);
         assert_eq!(store.peers(now, SwarmHash([2; 20]), true, &mut random), []);
         assert_eq!(store.peers(now + KEPT_FOR, swarm, true, &mut random), []);
         store.expire(now + KEPT_FOR);
         assert!(store.swarms.is_empty());
+    }
+
+    #[test]
+    fn two_clients_behind_one_router_are_both_kept_and_a_host_has_few_places() {
+        let (mut store, mut random, now) = store();
+        let swarm = SwarmHash([1; 20]);
+        for port in [1, 2] {
+            store.announce(now, swarm, (host(1), port).into());
+        }
+        store.announce(now, swarm, (host(2), 7).into());
+        assert_eq!(store.peers(now, swarm, false, &mut random).len(), 3);
+        for port in 3..100 {
+            store.announce(now, swarm, (host(1), port).into());
+        }
+        let mut kept: Vec<u16> =
+            store.peers(now, swarm, false, &mut random).iter().map(SocketAddr::port).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [7, 96, 97, 98, 99]);
     }
 
     #[test]

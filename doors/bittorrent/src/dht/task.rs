@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::node::{Event, Node, NodeConfig};
-use super::schedule::Schedule;
+use super::schedule::{Outcome, Schedule};
 use super::{BOOTSTRAP, DhtConfig, DhtStatus, nodes};
 use crate::address::{DialRules, Origin};
 use crate::discovery::{Discovery, PeerSink};
@@ -51,8 +51,10 @@ pub(super) struct Task {
     sockets: Sockets,
     node: Node,
     schedule: Schedule,
-    /// Peers that may still be taken from each lookup under way.
+    /// Peers that may still be taken from each lookup under way, of [`PEERS_MAX`].
     lookups: HashMap<SwarmHash, usize>,
+    /// There were nodes in the table when it was looked at last.
+    joined: bool,
     /// What the sink had no room for; while there is any, no lookup begins.
     waiting: VecDeque<Discovery>,
     resolving: JoinSet<Vec<SocketAddr>>,
@@ -67,7 +69,7 @@ impl Task {
         let mut node = Node::new(&families, rand::random(), now);
         if let Some(path) = config.nodes_file.clone() {
             let loaded = tokio::task::spawn_blocking(move || nodes::load(&path)).await;
-            node.add_routers(now, &loaded.unwrap_or_default());
+            node.add_saved(now, &loaded.unwrap_or_default());
         }
         Self {
             node,
@@ -77,6 +79,7 @@ impl Task {
             peers,
             sockets,
             lookups: HashMap::new(),
+            joined: false,
             waiting: VecDeque::new(),
             resolving: JoinSet::new(),
         }
@@ -128,22 +131,39 @@ impl Task {
         let now = Instant::now();
         match command {
             Command::Add(swarm, port) => self.schedule.add(now, swarm, port),
-            Command::Remove(swarm) => self.schedule.remove(swarm),
+            Command::Remove(swarm) => {
+                self.schedule.remove(swarm);
+                self.node.abandon(swarm);
+                self.lookups.remove(&swarm);
+                self.waiting.retain(|discovery| discovery.swarm != swarm);
+            }
             Command::Hurry(swarm) => self.schedule.hurry(now, swarm),
             Command::AddNode(address) => self.node.add_node(now, address),
             Command::Status(reply) => {
                 let nodes = self.node.len();
                 let public_address = self.node.public_address();
                 // Whoever asked may have left.
-                let _ = reply.send(DhtStatus { nodes, bootstrapped: nodes > 0, public_address });
+                let _ = reply.send(DhtStatus {
+                    nodes,
+                    bootstrapped: nodes > 0,
+                    public_address,
+                    swarms: self.schedule.len(),
+                });
             }
             Command::Stop(_) => {}
         }
     }
 
+    /// Begins lookups that are due. While nobody is known whom one could ask, they wait: they would end at once, and be
+    /// repeated only after a pause.
     fn begin_lookups(&mut self) {
         let now = Instant::now();
-        while self.waiting.is_empty()
+        let joined = self.node.len() > 0;
+        if joined && !self.joined {
+            self.schedule.retry_lost(now);
+        }
+        self.joined = joined;
+        while self.may_look_up()
             && let Some((swarm, port)) = self.schedule.poll(now)
         {
             self.lookups.insert(swarm, PEERS_MAX);
@@ -151,9 +171,13 @@ impl Task {
         }
     }
 
+    fn may_look_up(&self) -> bool {
+        self.waiting.is_empty() && self.node.knows_somebody()
+    }
+
     fn next_timeout(&self) -> Instant {
         let node = self.node.poll_timeout();
-        match self.schedule.poll_timeout().filter(|_| self.waiting.is_empty()) {
+        match self.schedule.poll_timeout().filter(|_| self.may_look_up()) {
             Some(at) => node.min(at),
             None => node,
         }
@@ -172,8 +196,13 @@ impl Task {
                 Event::Peers { swarm, peers, from } => self.deliver(swarm, peers, from),
                 Event::Done { swarm, answered, stored } => {
                     tracing::debug!(%swarm, answered, stored, "looked up in the DHT");
-                    self.lookups.remove(&swarm);
-                    self.schedule.finish(Instant::now(), swarm, answered > 0, rand::random());
+                    let found = self.lookups.remove(&swarm).is_some_and(|left| left < PEERS_MAX);
+                    let outcome = match (answered, found) {
+                        (_, true) => Outcome::Found,
+                        (0, false) => Outcome::Lost,
+                        (_, false) => Outcome::Empty,
+                    };
+                    self.schedule.finish(Instant::now(), swarm, outcome, rand::random());
                 }
             }
         }

@@ -216,6 +216,44 @@ fn nobody_is_there() {
     assert_eq!(network.nodes[lonely].len(), 1, "found when it comes back");
 }
 
+/// Nodes of an earlier run that are gone must not keep those of the settings out.
+#[test]
+fn stale_nodes_of_an_earlier_run_do_not_block_the_way() {
+    let mut network = Network::of(30);
+    let newcomer = network.add(&[v4(100)], &[]);
+    let stale: Vec<SocketAddr> = (1_000..1_100).map(v4).collect();
+    network.nodes[newcomer].add_saved(network.now, &stale);
+    assert!(network.nodes[newcomer].knows_somebody());
+    network.run(Duration::from_secs(5));
+    network.nodes[newcomer].add_routers(network.now, &[v4(0)]);
+    network.run(Duration::from_secs(120));
+    assert!(network.nodes[newcomer].len() >= 8, "{} nodes", network.nodes[newcomer].len());
+    network.sent = 0;
+    network.look_up(newcomer, None);
+    assert!(network.sent < 150, "{} datagrams: the stale ones are asked no longer", network.sent);
+}
+
+#[test]
+fn nodes_of_an_earlier_run_are_forgotten_when_they_do_not_answer() {
+    let mut network = Network::new();
+    let lonely = network.add(&[v4(0)], &[]);
+    network.nodes[lonely].add_saved(network.now, &[v4(1), v4(2)]);
+    network.run(Duration::from_secs(120));
+    assert!(!network.nodes[lonely].knows_somebody());
+}
+
+#[test]
+fn a_lookup_that_is_given_up_announces_nothing() {
+    let mut network = Network::of(30);
+    network.nodes[3].look_up(network.now, SWARM, Some(7000));
+    network.run(LATENCY * 3);
+    network.nodes[3].abandon(SWARM);
+    network.events.clear();
+    network.run(Duration::from_secs(30));
+    assert!(network.events.is_empty(), "it is not finished either: {:?}", network.events);
+    assert_eq!(network.look_up(9, None).0, HashSet::new());
+}
+
 #[test]
 fn a_node_told_by_a_peer_is_enough() {
     let mut network = Network::of(30);
@@ -281,7 +319,7 @@ fn an_announce_needs_a_token() {
     assert!(matches!(network.ask(v4(1), announce(&token, 7)), Some(Body::Reply { .. })));
     let implied = Query::Announce { swarm: SWARM, port: 1, implied_port: true, token };
     assert!(matches!(network.ask(v4(1), implied), Some(Body::Reply { .. })));
-    assert_eq!(network.look_up(0, None).0, HashSet::from([v4(60_000)]));
+    assert_eq!(network.look_up(0, None).0, HashSet::from([peer(60_000, 7), v4(60_000)]));
 }
 
 /// BEP 5: error 204 for a method that is not known. Transactions of any length come back as they were sent.

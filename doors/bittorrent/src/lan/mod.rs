@@ -103,3 +103,9 @@ impl Lan {
         let _ = self.commands.send(command).await;
     }
 }
+
+/// Reads an announcement: its port, and how many swarms it names.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read(datagram: &[u8]) -> Option<(u16, usize)> {
+    message::parse(datagram).map(|announcement| (announcement.port, announcement.swarms.len()))
+}

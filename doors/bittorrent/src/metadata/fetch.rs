@@ -16,8 +16,10 @@ const PIPELINE: usize = 4;
 const HEDGE_AFTER: Duration = Duration::from_secs(3);
 /// After this time a request is given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a peer is left alone that did not answer, or would not.
+/// How long a peer is left alone that did not answer, or would not, while there are others to ask.
 const REST: Duration = Duration::from_secs(60);
+/// The same while there is nobody else.
+const REST_ALONE: Duration = Duration::from_secs(4);
 /// Bytes held of all assemblies. When liars make it more, the largest is dropped.
 const BUFFERED_MAX: usize = 2 * METADATA_SIZE_MAX as usize;
 
@@ -39,7 +41,9 @@ pub struct Fetch {
 struct Peer {
     size: u32,
     asked: Vec<Asked>,
-    /// Left alone until then.
+    /// Pieces that were asked for and given up: they may still come.
+    late: BTreeSet<u32>,
+    /// Left alone since then.
     rests: Option<Instant>,
     /// It delivered what is not true, and is never asked again.
     liar: bool,
@@ -58,7 +62,7 @@ struct Asked {
 pub enum Received {
     /// It was kept, or somebody was quicker.
     Taken,
-    /// It was not asked for, or so long ago that it had been given up: dropped.
+    /// It was not asked for: dropped.
     Unrequested,
     /// The peer delivers what cannot be true. It is never asked again; send it away.
     Lie,
@@ -86,7 +90,8 @@ impl Fetch {
             Some(known) => known.liar,
             None => false,
         };
-        let fresh = Peer { size, asked: Vec::new(), rests: None, liar, alone: Assembly::default() };
+        let (asked, late, alone) = (Vec::new(), BTreeSet::new(), Assembly::default());
+        let fresh = Peer { size, asked, late, rests: None, liar, alone };
         self.peers.insert(peer, fresh);
         true
     }
@@ -114,7 +119,9 @@ impl Fetch {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let asked = self.peers.values().flat_map(|peer| &peer.asked);
         let due = asked.flat_map(|asked| [asked.at + HEDGE_AFTER, asked.at + REQUEST_TIMEOUT]);
-        let rested = self.peers.values().filter(|peer| !peer.liar).filter_map(|peer| peer.rests);
+        let rest = self.rest();
+        let resting = self.peers.values().filter(|peer| !peer.liar).filter_map(|peer| peer.rests);
+        let rested = resting.map(|since| since + rest);
         due.chain(rested).filter(|&at| at > now).min()
     }
 
@@ -122,10 +129,13 @@ impl Fetch {
     pub fn data(&mut self, now: Instant, key: PeerKey, piece: u32, total_size: u32, data: &[u8]) -> Received {
         self.expire(now);
         let Some(peer) = self.peers.get_mut(&key) else { return Received::Unrequested };
-        let Some(at) = peer.asked.iter().position(|asked| asked.piece == piece) else {
-            return Received::Unrequested;
-        };
-        peer.asked.swap_remove(at);
+        match peer.asked.iter().position(|asked| asked.piece == piece) {
+            Some(at) => drop(peer.asked.swap_remove(at)),
+            None if peer.late.remove(&piece) => {}
+            None => return Received::Unrequested,
+        }
+        // It answers after all.
+        peer.rests = None;
         let size = peer.size;
         let other_size = total_size != 0 && total_size != size;
         if other_size || data.len() != piece_length(size, piece) {
@@ -159,7 +169,7 @@ impl Fetch {
         let Some(peer) = self.peers.get_mut(&peer) else { return };
         if let Some(at) = peer.asked.iter().position(|asked| asked.piece == piece) {
             peer.asked.swap_remove(at);
-            peer.rests = Some(now + REST);
+            peer.rests = Some(now);
         }
     }
 
@@ -193,19 +203,31 @@ impl Fetch {
     /// Gives up old requests, and ends rests.
     fn expire(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
-            peer.rests = peer.rests.filter(|&until| now < until);
             let before = peer.asked.len();
-            peer.asked.retain(|asked| now < asked.at + REQUEST_TIMEOUT);
+            let old = |asked: &Asked| now >= asked.at + REQUEST_TIMEOUT;
+            peer.late.extend(peer.asked.iter().filter(|asked| old(asked)).map(|asked| asked.piece));
+            peer.asked.retain(|asked| !old(asked));
             if peer.asked.len() < before {
-                peer.rests = Some(now + REST);
+                peer.rests = Some(now);
             }
         }
+        let rest = self.rest();
+        for peer in self.peers.values_mut() {
+            peer.rests = peer.rests.filter(|&since| now < since + rest);
+        }
+    }
+
+    /// How long peers rest.
+    fn rest(&self) -> Duration {
+        let others = self.peers.values().any(|peer| !peer.liar && peer.rests.is_none());
+        if others { REST } else { REST_ALONE }
     }
 
     fn lied(&mut self, key: PeerKey) -> Received {
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.liar = true;
             peer.asked.clear();
+            peer.late.clear();
             peer.alone = Assembly::default();
         }
         Received::Lie
@@ -222,7 +244,7 @@ impl Fetch {
         let Some(largest) = assemblies.max_by_key(|assembly| assembly.buffered) else { return };
         for contributor in std::mem::take(largest).contributors {
             if let Some(peer) = self.peers.get_mut(&contributor) {
-                peer.rests = Some(now + REST);
+                peer.rests = Some(now);
             }
         }
     }

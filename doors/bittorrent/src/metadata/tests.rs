@@ -96,9 +96,26 @@ fn a_slow_peer_is_hedged_then_left_alone_for_a_while() {
     fetch.left(B);
     let given_up = start + Duration::from_secs(20);
     assert!(drain(&mut fetch, given_up).is_empty());
-    assert_eq!(fetch.data(given_up, A, 0, 100, &info), Received::Unrequested);
     let rested = fetch.poll_timeout(given_up).unwrap();
+    assert_eq!(rested, given_up + Duration::from_secs(4), "there is nobody else to ask");
     assert_eq!(drain(&mut fetch, rested), [(A, 0)]);
+}
+
+/// A slow line brings answers late, and what is true does not depend on when it came.
+#[test]
+fn an_answer_that_was_given_up_is_taken_when_it_comes_after_all() {
+    let start = Instant::now();
+    let info = info(2 * METADATA_PIECE_LENGTH);
+    let size = info.len() as u32;
+    let mut fetch = Fetch::new(v1_of(&info));
+    fetch.joined(A, size);
+    assert_eq!(drain(&mut fetch, start), [(A, 0), (A, 1)]);
+    let late = start + Duration::from_secs(21);
+    assert!(drain(&mut fetch, late).is_empty());
+    assert_eq!(fetch.data(late, A, 0, size, part(&info, 0)), Received::Taken);
+    assert_eq!(drain(&mut fetch, late), [(A, 1)], "it answers: it rests no longer");
+    assert_eq!(fetch.data(late, A, 0, size, part(&info, 0)), Received::Unrequested, "once");
+    assert_eq!(fetch.data(late, A, 1, size, part(&info, 1)), Received::Complete(info.into()));
 }
 
 #[test]
@@ -109,8 +126,14 @@ fn a_refusing_peer_is_left_alone_for_a_while() {
     assert_eq!(drain(&mut fetch, now), [(A, 0)]);
     fetch.rejected(now, A, 0);
     assert!(drain(&mut fetch, now).is_empty());
-    assert_eq!(fetch.poll_timeout(now), Some(now + Duration::from_secs(60)));
-    assert_eq!(drain(&mut fetch, now + Duration::from_secs(60)), [(A, 0)]);
+    let soon = now + Duration::from_secs(4);
+    assert_eq!(fetch.poll_timeout(now), Some(soon), "there is nobody else to ask");
+    assert_eq!(drain(&mut fetch, soon), [(A, 0)]);
+    fetch.joined(B, 100);
+    fetch.rejected(soon, A, 0);
+    assert_eq!(drain(&mut fetch, soon), [(B, 0)]);
+    let hedged = soon + Duration::from_secs(4);
+    assert!(drain(&mut fetch, hedged).is_empty(), "somebody else is asked");
 }
 
 #[test]

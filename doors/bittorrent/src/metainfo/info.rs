@@ -127,6 +127,20 @@ impl Info {
         })
     }
 
+    /// The number of every entry in a link's file selection (BEP 53): its place in the list of the v1 torrent, pads and links counted.
+    /// A v2 torrent has no such list; it is numbered as if it had, with a pad behind every file that does not end with a
+    /// piece (libtorrent 2.0.8 does that).
+    pub fn selection_numbers(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let piece_length = u64::from(self.piece_length());
+        let mut next = 0;
+        self.layout.entries().iter().enumerate().map(move |(index, entry)| {
+            let number = next;
+            let is_padded = self.v1.is_none() && entry.length % piece_length != 0;
+            next += 1 + u32::from(is_padded);
+            (index, number)
+        })
+    }
+
     /// What an entry's piece layer is called in errors.
     pub(super) fn layer_place(&self, entry: usize) -> String {
         let path = self.layout.entries().get(entry).map(|entry| entry.path.as_path().display().to_string());
@@ -214,7 +228,9 @@ impl Parts {
                 return Err(MetainfoError::new("pieces", Reason::PieceCount { found, expected: count }));
             }
         }
-        let private = info.get("private").and_then(|value| value.as_int()) == Some(1);
+        // Any number but 0, as libtorrent reads it: an odd one is meant as a flag, too.
+        let private =
+            info.get("private").and_then(|value| value.as_int()).is_some_and(|private| private != 0);
         Ok(Self { name, single, private, source: info.text("source"), layout, v1: pieces, v2 })
     }
 

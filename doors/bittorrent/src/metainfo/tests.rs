@@ -97,6 +97,8 @@ fn paths(info: &Info) -> Vec<String> {
 
 #[test]
 fn a_single_file() {
+    let odd = |value: i64| parse(v1_single(20_000, 2).with("private", value)).unwrap().private;
+    assert_eq!([-1, 0, 2].map(odd), [true, false, true]);
     let info = parse(v1_single(20_000, 2).with("private", 1).with("source", "here")).unwrap();
     assert!(info.single && info.private && info.root().is_none());
     assert_eq!((info.display_name().as_ref(), info.source.as_deref()), ("name", Some("here")));

@@ -91,7 +91,9 @@ impl Metainfo {
         if bytes.len() > METAINFO_LENGTH_MAX {
             return Err(MetainfoError::TooLarge(bytes.len()));
         }
-        let torrent = Fields::of(bencode::decode(bytes, Keys::AnyOrder)?, "torrent", KEYS)?;
+        // Bytes behind the dictionary mean nothing: editors and shells leave line breaks there.
+        let (torrent, _) = bencode::decode_prefix(bytes, Keys::AnyOrder)?;
+        let torrent = Fields::of(torrent, "torrent", KEYS)?;
         let info = torrent.get("info").ok_or_else(|| MetainfoError::new("info", Reason::Missing))?;
         let info = Info::of_value(info)?;
         let piece_layers = piece_layers(&torrent, &info)?;

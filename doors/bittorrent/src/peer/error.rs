@@ -77,6 +77,9 @@ pub enum Ending {
     /// A message that never became whole.
     #[error("a message was not completed in {0} s")]
     Dawdling(u64),
+    /// Metadata is sought, and the peer brought none.
+    #[error("brought no metadata for {0} s")]
+    NoMetadata(u64),
     /// The peer does not read.
     #[error("the peer does not read what it is sent")]
     Backlog,

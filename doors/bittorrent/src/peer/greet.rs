@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use peerage_swarm::core::Found;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -26,7 +27,10 @@ pub enum GreetError {
     /// Closed before the greeting was over: it may want it encrypted (or plain).
     #[error("closed during the greeting")]
     Closed,
-    /// It took too long.
+    /// Nobody answers there.
+    #[error("no connection came to be")]
+    NoConnection(#[source] std::io::Error),
+    /// It took too long: it may not understand the way we began.
     #[error("no greeting within {} s", GREETING_MAX.as_secs())]
     TooSlow,
     /// Not a BitTorrent handshake.
@@ -47,6 +51,9 @@ pub enum GreetError {
     /// There is a connection to this peer already.
     #[error("connected to this peer already")]
     Present,
+    /// The process has all the connections that it may have: nothing was tried.
+    #[error("no room for another connection")]
+    NoRoom,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Own,
@@ -55,7 +62,7 @@ pub enum GreetError {
 impl GreetError {
     /// Whether another way to begin (encrypted instead of plain) may succeed.
     pub(crate) fn may_want_another_way(&self) -> bool {
-        matches!(self, Self::Closed | Self::Socket(_) | Self::Handshake(_) | Self::Mse(_))
+        matches!(self, Self::Closed | Self::TooSlow | Self::Socket(_) | Self::Handshake(_) | Self::Mse(_))
     }
 }
 
@@ -67,12 +74,11 @@ pub(crate) trait Finder: Sync {
     fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)>;
 }
 
-/// Greets a peer that we connected to. `ours` names the swarm; `also` is the other swarm of a hybrid, which it may answer with (BEP 52).
+/// Greets a peer that we connected to. `ours` names the swarm.
 pub(crate) async fn dial(
     socket: &mut TcpStream,
     address: SocketAddr,
     ours: Handshake,
-    also: Option<SwarmHash>,
     (way, encryption): (Dial, Encryption),
 ) -> Result<Hello, GreetError> {
     let greeting = async {
@@ -113,14 +119,14 @@ pub(crate) async fn dial(
                 incoming.apply(&mut received[from..]);
             }
         };
-        if handshake.swarm != ours.swarm && Some(handshake.swarm) != also {
+        if handshake.swarm != ours.swarm {
             return Err(GreetError::OtherSwarm(handshake.swarm));
         }
         if handshake.peer_id == ours.peer_id {
             return Err(GreetError::Own);
         }
         let leftover = received.split_off(crate::wire::HANDSHAKE_LENGTH);
-        Ok(Hello { handshake, address, outgoing: true, ciphers, leftover })
+        Ok(Hello { handshake, address, outgoing: true, found: Found::default(), ciphers, leftover })
     };
     tokio::time::timeout(GREETING_MAX, greeting).await.map_err(|_| GreetError::TooSlow)?
 }
@@ -187,7 +193,7 @@ pub(crate) async fn accept(
             return Err(GreetError::Own);
         }
         let leftover = received.split_off(crate::wire::HANDSHAKE_LENGTH);
-        Ok(Hello { handshake, address, outgoing: false, ciphers, leftover })
+        Ok(Hello { handshake, address, outgoing: false, found: Found::default(), ciphers, leftover })
     };
     tokio::time::timeout(GREETING_MAX, greeted).await.map_err(|_| GreetError::TooSlow)?
 }
@@ -207,5 +213,18 @@ async fn more(socket: &mut TcpStream, into: &mut Vec<u8>) -> Result<(), GreetErr
             into.extend_from_slice(&buffer[..count]);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Some that want encryption say nothing at all to a plain greeting; where nobody is, no other way helps.
+    #[test]
+    fn silence_may_mean_that_another_way_is_wanted() {
+        assert!(GreetError::TooSlow.may_want_another_way());
+        let refused = std::io::ErrorKind::ConnectionRefused.into();
+        assert!(!GreetError::NoConnection(refused).may_want_another_way());
     }
 }

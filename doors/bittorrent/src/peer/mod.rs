@@ -11,8 +11,11 @@ mod error;
 pub(crate) mod greet;
 mod inbound;
 mod outbound;
+mod patience;
 mod side;
+mod talk;
 
-pub use conversation::{Conversation, Hello, Local};
+pub use conversation::{Conversation, Hello, Local, Parted};
 pub use error::{Ending, Misbehaviour};
 pub use greet::GreetError;
+pub(crate) use patience::Pulse;

@@ -64,6 +64,8 @@ pub(super) struct Outbound {
     /// Blocks that could not be served since [`Outbound::take_unserved`].
     unserved: Vec<Block>,
     file_changed: bool,
+    /// No block goes out before then.
+    held: Option<Instant>,
 }
 
 impl Outbound {
@@ -85,6 +87,11 @@ impl Outbound {
     /// Queues a block.
     pub(super) fn serve(&mut self, block: Block) {
         self.requests.push_back(block);
+    }
+
+    /// Keeps blocks back until then.
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.held = Some(until);
     }
 
     /// Takes a request back; false when it is not waiting (any more).
@@ -179,6 +186,12 @@ impl Outbound {
 
     /// Puts the next request that can be served behind the waiting messages. Returns when to try again if a limit forbids it.
     fn next_block(&mut self, store: &Store, throttle: &PeerThrottle, enciphered: bool) -> Option<Instant> {
+        if let Some(until) = self.held {
+            if Instant::now() < until {
+                return Some(until);
+            }
+            self.held = None;
+        }
         while let Some(block) = self.requests.front().copied() {
             if throttle.is_limited(Direction::Up) {
                 // A block is sent whole; the limiter goes into debt for it.

@@ -1,5 +1,6 @@
 //! What a connection does beside the transfer of blocks: metadata (BEP 9), exchange of peers (BEP 11), hashes (BEP 52).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use peerage_content::Hash32;
 use peerage_swarm::core::PeerKey;
 use tokio::task::JoinSet;
 
-use super::error::Misbehaviour;
+use super::error::{Ending, Misbehaviour};
 use super::outbound::Outbound;
 use crate::metadata::{Received, Serve};
 use crate::pex::{Listen, Tell};
@@ -26,6 +27,16 @@ const JOBS_MAX: usize = 2;
 
 /// How often the search for metadata is looked at when nothing arrives.
 const SEEK_EVERY: Duration = Duration::from_secs(1);
+
+/// A peer that brings no metadata for this long while it is sought is left. It may have some later, and libtorrent does not tell
+/// (it sends no second handshake): a new connection does.
+const SEEK_MAX: Duration = Duration::from_secs(20);
+
+/// Questions are refused only after this long: libtorrent asks anew as soon as it is refused.
+const REJECT_AFTER: Duration = Duration::from_secs(3);
+
+/// Questions that wait to be refused. Those beyond go unanswered.
+const REJECTS_MAX: usize = 64;
 
 /// What of the connection these duties need.
 pub(super) struct Side<'a> {
@@ -53,12 +64,16 @@ pub(super) struct Extras {
     pub(super) dht_port: Option<u16>,
     /// Who this peer is in the search for metadata.
     seeking: Option<PeerKey>,
+    /// When it was met, or brought metadata last.
+    brought: Instant,
     serve: Serve,
     tell: Tell,
     listen: Listen,
     hashes: Allowance,
     /// Leaves being read and hashed for the peer.
     jobs: JoinSet<(HashRequest, Option<Vec<Hash32>>)>,
+    /// Questions to refuse, and when.
+    rejects: VecDeque<(Instant, HashRequest)>,
     /// Pieces whose hashes this peer completed.
     knowable: Vec<Range<u32>>,
 }
@@ -68,11 +83,13 @@ impl Extras {
         Self {
             dht_port: None,
             seeking: None,
+            brought: now,
             serve: Serve::new(now),
             tell: Tell::new(now),
             listen: Listen::new(now),
             hashes: Allowance::new(now),
             jobs: JoinSet::new(),
+            rejects: VecDeque::new(),
             knowable: Vec::new(),
         }
     }
@@ -82,7 +99,9 @@ impl Extras {
         let understands = side.ids.get(Extension::Metadata).is_some();
         if let Some(size) = handshake.metadata_size.filter(|_| understands && side.ready.is_none()) {
             let key = *self.seeking.get_or_insert_with(|| side.torrent.seek_key());
-            side.torrent.search().fetch.joined(key, size);
+            if side.torrent.search().fetch.joined(key, size) {
+                side.torrent.search().holders.insert(side.address);
+            }
             self.seek(side);
         }
     }
@@ -107,7 +126,11 @@ impl Extras {
                 match received {
                     Received::Complete(info) => side.torrent.metadata_found(info),
                     Received::Lie => return Err(Misbehaviour::Metadata),
-                    Received::Taken | Received::Unrequested | Received::Mismatch => self.seek(side),
+                    Received::Taken => {
+                        self.brought = now;
+                        self.seek(side);
+                    }
+                    Received::Unrequested | Received::Mismatch => self.seek(side),
                 }
             }
             (MetadataMessage::Reject { piece }, Some(key)) => {
@@ -159,9 +182,12 @@ impl Extras {
 
     /// The peer asks for hashes.
     pub(super) fn hash_request(&mut self, request: HashRequest, side: &mut Side<'_>) {
+        let now = Instant::now();
         let question = side.ready.and_then(|ready| Some((ready, ready.trees.question(&request)?)));
         let answer = match question {
-            Some((ready, (entry, question))) if self.hashes.grant(Instant::now(), &question) => {
+            Some((ready, (entry, question)))
+                if self.hashes.grant(now, &question, ready.trees.upkeep(entry)) =>
+            {
                 ready.trees.answer(entry, question)
             }
             _ => Answer::Never,
@@ -171,7 +197,15 @@ impl Extras {
             Answer::Later(job) if self.jobs.len() < JOBS_MAX => {
                 self.jobs.spawn_blocking(move || (request, job.run()));
             }
-            Answer::Later(_) | Answer::Never => side.outbound.push(&Message::HashReject(request)),
+            Answer::Later(_) | Answer::Never => self.reject(now, request),
+        }
+    }
+
+    /// Refuses a question, in a while and once.
+    pub(super) fn reject(&mut self, now: Instant, request: HashRequest) {
+        let waits = self.rejects.iter().any(|(_, waiting)| *waiting == request);
+        if !waits && self.rejects.len() < REJECTS_MAX {
+            self.rejects.push_back((now + REJECT_AFTER, request));
         }
     }
 
@@ -228,19 +262,94 @@ impl Extras {
         }
     }
 
-    /// When to call [`Extras::seek`] if nothing happens.
-    pub(super) fn timeout(&self, ready: bool) -> Option<Instant> {
-        (self.seeking.is_some() && !ready).then(|| Instant::now() + SEEK_EVERY)
+    /// Does what is due; returns when to call it again if nothing happens.
+    pub(super) fn attend(&mut self, now: Instant, side: &mut Side<'_>) -> Result<Option<Instant>, Ending> {
+        while let Some((at, request)) = self.rejects.front().copied()
+            && at <= now
+        {
+            self.rejects.pop_front();
+            side.outbound.push(&Message::HashReject(request));
+        }
+        let mut again = self.rejects.front().map(|(at, _)| *at);
+        if side.ready.is_none() && side.torrent.is_seeking() {
+            if now >= self.brought + SEEK_MAX {
+                return Err(Ending::NoMetadata(SEEK_MAX.as_secs()));
+            }
+            self.seek(side);
+            let look = if self.seeking.is_some() { now + SEEK_EVERY } else { self.brought + SEEK_MAX };
+            again = Some(again.map_or(look, |again| again.min(look)));
+        }
+        Ok(again)
     }
 
     /// The connection ends.
-    pub(super) fn leave(&mut self, torrent: &Torrent, key: Option<PeerKey>) {
+    pub(super) fn leave(&mut self, torrent: &Torrent, address: SocketAddr, key: Option<PeerKey>) {
         if let (Some(ready), Some(key)) = (torrent.ready(), key) {
             ready.trees.left(key);
         }
         if let Some(key) = self.seeking.take() {
-            torrent.search().fetch.left(key);
+            let mut search = torrent.search();
+            search.fetch.left(key);
+            search.holders.remove(&address);
+            drop(search);
             torrent.metadata_turn();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Weak};
+
+    use peerage_content::BlockPool;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::hash::InfoHashes;
+
+    fn torrent() -> Arc<Torrent> {
+        let hashes = InfoHashes { v1: Some([1; 20]), v2: None };
+        Torrent::new(hashes, None, Weak::new(), BlockPool::new(1), CancellationToken::new())
+    }
+
+    /// Runs with the side duties of a fresh connection; returns the bytes that are to be sent.
+    fn with(torrent: &Torrent, now: Instant, act: impl FnOnce(&mut Extras, &mut Side<'_>)) -> Vec<u8> {
+        let (ids, mut outbound) = (ExtensionIds::default(), Outbound::default());
+        let address = SocketAddr::from(([192, 0, 2, 1], 1));
+        let mut side =
+            Side { torrent, ready: None, ids: &ids, outbound: &mut outbound, address, key: None, v2: true };
+        act(&mut Extras::new(now), &mut side);
+        std::mem::take(outbound.buffer())
+    }
+
+    /// libtorrent asks anew as soon as it is refused.
+    #[test]
+    fn a_question_is_refused_after_a_while_and_once() {
+        let request = HashRequest { root: [1; 32], base: 0, index: 0, count: 2, proofs: 0 };
+        let mut frame = Vec::new();
+        Message::HashReject(request).encode(&mut frame);
+        let now = Instant::now();
+        let sent = with(&torrent(), now, |extras, side| {
+            extras.reject(now, request);
+            extras.reject(now, request);
+            assert_eq!(extras.attend(now, side).unwrap(), Some(now + REJECT_AFTER));
+            assert!(side.outbound.is_idle());
+            assert_eq!(extras.attend(now + REJECT_AFTER, side).unwrap(), None);
+        });
+        assert_eq!(sent, frame);
+    }
+
+    #[test]
+    fn a_peer_that_brings_no_metadata_is_left_while_it_is_sought() {
+        let torrent = torrent();
+        let now = Instant::now();
+        with(&torrent, now, |extras, side| {
+            assert!(extras.attend(now + SEEK_MAX, side).is_ok(), "nothing is sought");
+            let _inbox = torrent.seek();
+            assert_eq!(extras.attend(now, side).unwrap(), Some(now + SEEK_MAX));
+            assert!(matches!(extras.attend(now + SEEK_MAX, side), Err(Ending::NoMetadata(_))));
+            torrent.metadata_found(bytes::Bytes::new());
+            assert!(extras.attend(now + SEEK_MAX, side).is_ok(), "the disk is being checked");
+        });
     }
 }

@@ -26,12 +26,12 @@ impl Allowance {
         Self { since: now, hashes: 0, pieces_read: 0 }
     }
 
-    /// Whether to answer; if so, it is charged. Otherwise reject.
-    pub fn grant(&mut self, now: Instant, question: &Question) -> bool {
+    /// Whether to answer; if so, it is charged, together with `upkeep`: hashes that have to be made ready first. Otherwise reject.
+    pub fn grant(&mut self, now: Instant, question: &Question, upkeep: u64) -> bool {
         if now.saturating_duration_since(self.since) >= PERIOD {
             *self = Self::new(now);
         }
-        let hashes = self.hashes + u64::from(question.cost());
+        let hashes = self.hashes.saturating_add(upkeep).saturating_add(question.cost().into());
         let pieces_read = self.pieces_read + question.needs_leaves().map_or(0, |pieces| pieces.len() as u64);
         let granted = hashes <= HASHES && pieces_read <= PIECES_READ;
         if granted {

@@ -221,10 +221,14 @@ fn peers_get_as_much_as_honest_ones_need() {
     let mut allowance = Allowance::new(start);
     let leaves = Question::new(&sample.tree, &leaf_request(&sample.tree, 0).unwrap()).unwrap();
     let spans = Question::new(&sample.tree, &sample.request(2, 0, 32, 4)).unwrap();
-    let mut granted = |now, question| (0..100_000).filter(|_| allowance.grant(now, question)).count();
+    let mut granted = |now, question| (0..100_000).filter(|_| allowance.grant(now, question, 0)).count();
     assert_eq!(granted(start, &leaves), 32);
     assert_eq!(granted(start, &spans), ((1 << 19) - 32 * 4) / 32);
     assert_eq!(granted(start + Duration::from_secs(60), &leaves), 32);
+    let later = start + Duration::from_secs(120);
+    assert!(!allowance.grant(later, &spans, 1 << 19), "a layer that has to be made ready counts");
+    assert!(allowance.grant(later, &spans, 1 << 18));
+    assert!(!allowance.grant(later, &spans, 1 << 18));
 }
 
 const A: PeerKey = PeerKey(1);

@@ -15,6 +15,7 @@ use super::assembly::Cursor;
 use super::plan::{Fetch, Part};
 use crate::address::reach;
 use crate::lookup::lookup;
+use crate::web;
 
 /// Redirects followed: mirrors need one or two.
 const REDIRECTS_MAX: usize = 5;
@@ -38,18 +39,19 @@ impl WebSeedClient {
     /// A client that connects from `bind` if given. The program has installed the TLS provider before.
     ///
     /// # Errors
-    /// [`reqwest::Error`], when there are no certificates to trust.
+    /// [`reqwest::Error`], when no client can be set up.
     pub fn new(bind: Option<IpAddr>, user_agent: &str) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .local_address(bind)
-            .user_agent(user_agent)
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(KEEP_ALIVE)
-            // A stream among many over one HTTP/2 connection gains nothing for bulk data, and costs flow control.
-            .http1_only()
-            .build()?;
-        Ok(Self { client })
+        let builder = || {
+            Client::builder()
+                .local_address(bind)
+                .user_agent(user_agent)
+                .redirect(redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(KEEP_ALIVE)
+                // A stream among many over one HTTP/2 connection gains nothing for bulk data, and costs flow control.
+                .http1_only()
+        };
+        Ok(Self { client: web::client(builder)?.client })
     }
 
     /// Asks for a range of the file at `url` and reads the answer's head.

@@ -1,11 +1,11 @@
 //! The connection of one web seed to a transfer: orders in, blocks out, one range request at a time.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use peerage_content::{Block, Layout};
-use peerage_swarm::core::{Availability, PeerCaps};
-use peerage_swarm::driver::{Direction, LinkClosed, Order, PeerLink, Transfer, WireEvent};
+use peerage_content::{Block, BlockBuf, Layout};
+use peerage_swarm::core::{Availability, Dismissal, PeerCaps};
+use peerage_swarm::driver::{Activity, Direction, LinkClosed, Order, PeerLink, Transfer, WireEvent};
 use tracing::debug;
 
 use super::{Assembly, Consequence, Fetch, WebSeed, WebSeedClient, WebSeedFailure, plan};
@@ -14,10 +14,67 @@ use super::{Assembly, Consequence, Fetch, WebSeed, WebSeedClient, WebSeedFailure
 const REQUESTS_MAX: usize = 128;
 /// Bytes of one range request: what fits the block pool beside everything else.
 const RANGE: u64 = 1 << 20;
+/// Between two times that a web seed serves a transfer.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How long until a server's name is looked up again; doubles with every failure up to [`LOOKUP_MAX`].
+const LOOKUP: Duration = Duration::from_secs(10);
+/// Between two look-ups of a server's name, at most.
+const LOOKUP_MAX: Duration = Duration::from_secs(600);
+
+/// Serves a transfer from a web seed whenever it wants something, until the server proves useless or the transfer ends.
+pub(crate) async fn serve(transfer: Transfer, client: WebSeedClient, mut seed: WebSeed) {
+    let mut progress = transfer.progress();
+    let mut lookup = LOOKUP;
+    // An error: the transfer has ended.
+    while progress.wait_for(|progress| progress.activity == Activity::Downloading).await.is_ok() {
+        let found = tokio::net::lookup_host((seed.host(), seed.port())).await;
+        let pause = match found.map(|mut addresses| addresses.next()) {
+            Ok(Some(address)) => {
+                lookup = LOOKUP;
+                if !serve_once(&transfer, &client, &mut seed, address).await {
+                    return;
+                }
+                AGAIN
+            }
+            unknown => {
+                debug!(host = seed.host(), ?unknown, "web seed not found");
+                let pause = lookup;
+                lookup = (lookup * 2).min(LOOKUP_MAX);
+                pause
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Serves until the transfer has enough; false when there is no use in serving again. `address` is what the server's name led to.
+async fn serve_once(
+    transfer: &Transfer,
+    client: &WebSeedClient,
+    seed: &mut WebSeed,
+    address: SocketAddr,
+) -> bool {
+    let caps = PeerCaps {
+        address,
+        listen_address: None,
+        outgoing: true,
+        fast: true,
+        requests_max: REQUESTS_MAX,
+        serves_only: true,
+    };
+    let Ok(link) = transfer.join(caps).await else { return false };
+    let layout = transfer.layout().clone();
+    let (wanted, assembly) = (Vec::new(), Assembly::new());
+    let mut wire = Wire { layout, client: client.clone(), seed, link, wanted, assembly, useless: false };
+    let Err(LinkClosed) = wire.run().await;
+    debug!(host = wire.seed.host(), useless = wire.useless, "web seed left");
+    !wire.useless
+}
 
 /// Why a turn of fetching ended early.
 enum Interruption {
-    Failed(WebSeedFailure),
+    /// The server failed with an entry.
+    Failed(usize, WebSeedFailure),
     /// The transfer wants nothing more of this server.
     Over,
 }
@@ -28,54 +85,38 @@ impl From<LinkClosed> for Interruption {
     }
 }
 
-/// Serves a transfer from a web seed until one of them has enough. `address` is what the server's name led to.
-pub(crate) async fn serve(transfer: Transfer, client: WebSeedClient, seed: WebSeed, address: SocketAddr) {
-    let caps = PeerCaps {
-        address,
-        listen_address: None,
-        outgoing: true,
-        fast: true,
-        requests_max: REQUESTS_MAX,
-        serves_only: true,
-    };
-    let Ok(link) = transfer.join(caps).await else { return };
-    let host = seed.host().to_owned();
-    let layout = transfer.layout().clone();
-    let mut wire = Wire { layout, client, seed, link, wanted: Vec::new(), assembly: Assembly::new() };
-    let _ = wire.run().await;
-    debug!(%host, "web seed left");
-}
-
-struct Wire {
+struct Wire<'a> {
     layout: std::sync::Arc<Layout>,
     client: WebSeedClient,
-    seed: WebSeed,
+    seed: &'a mut WebSeed,
     link: PeerLink,
     /// Blocks asked for and not planned yet.
     wanted: Vec<Block>,
     assembly: Assembly,
+    /// There is no use in serving this transfer again.
+    useless: bool,
 }
 
-impl Wire {
-    async fn run(&mut self) -> Result<(), LinkClosed> {
+impl Wire<'_> {
+    async fn run(&mut self) -> Result<std::convert::Infallible, LinkClosed> {
         self.introduce().await?;
+        if let Some(until) = self.seed.paused_until(Instant::now()) {
+            self.rest(until).await?;
+        }
         self.link.tell(WireEvent::Choked(false)).await?;
         loop {
+            while let Ok(order) = self.link.orders.try_recv() {
+                self.order(order)?;
+            }
             if self.wanted.is_empty() {
-                match self.link.orders.recv().await {
-                    Some(order) => self.order(order)?,
-                    None => return Ok(()),
-                }
-                while let Ok(order) = self.link.orders.try_recv() {
-                    self.order(order)?;
-                }
+                let order = self.link.orders.recv().await.ok_or(LinkClosed)?;
+                self.order(order)?;
                 continue;
             }
-            let blocks = self.next_blocks();
-            match self.fetch_all(&blocks).await {
+            match self.fetch_some().await {
                 Ok(()) => self.seed.handle_success(),
-                Err(Interruption::Over) => return Ok(()),
-                Err(Interruption::Failed(failure)) => self.failed(&blocks, &failure).await?,
+                Err(Interruption::Over) => return Err(LinkClosed),
+                Err(Interruption::Failed(entry, failure)) => self.failed(entry, &failure).await?,
             }
         }
     }
@@ -93,51 +134,71 @@ impl Wire {
                 self.wanted.retain(|block| !blocks.contains(block));
                 blocks.into_iter().for_each(|block| self.assembly.forget(block));
             }
-            Order::Close(_) => return Err(LinkClosed),
+            Order::Close(why) => {
+                self.useless = matches!(why, Dismissal::BadData | Dismissal::Unrequested);
+                return Err(LinkClosed);
+            }
             _ => {}
         }
         Ok(())
     }
 
-    /// Blocks of one range request or a little more, in the order they were asked for.
-    fn next_blocks(&mut self) -> Vec<Block> {
-        let mut bytes = 0;
-        let count = self.wanted.iter().take_while(|block| {
-            bytes += u64::from(block.length);
-            bytes <= RANGE
-        });
-        let count = count.count().max(1).min(self.wanted.len());
-        self.wanted.drain(..count).collect()
+    /// Waits for something and takes orders meanwhile: whoever leaves them lying is dismissed.
+    async fn meanwhile<T>(&mut self, what: impl Future<Output = T>) -> Result<T, LinkClosed> {
+        tokio::pin!(what);
+        loop {
+            tokio::select! {
+                done = &mut what => return Ok(done),
+                order = self.link.orders.recv() => self.order(order.ok_or(LinkClosed)?)?,
+            }
+        }
     }
 
-    async fn fetch_all(&mut self, blocks: &[Block]) -> Result<(), Interruption> {
-        for block in blocks {
-            let buffer = self.link.pool.take().await;
-            self.assembly.expect(&self.layout, *block, buffer);
-        }
-        for fetch in plan(&self.layout, blocks, RANGE) {
+    async fn sleep_until(&mut self, at: Instant) -> Result<(), LinkClosed> {
+        self.meanwhile(tokio::time::sleep_until(at.into())).await
+    }
+
+    /// Fetches blocks of one range request or a little more, in the order they were asked for.
+    async fn fetch_some(&mut self) -> Result<(), Interruption> {
+        let pool = self.link.pool.clone();
+        // Only the first is waited for: who holds buffers and waits for more may wait for somebody who does the same.
+        let first = self.meanwhile(pool.take()).await?;
+        let blocks = self.begin(first);
+        for fetch in plan(&self.layout, &blocks, RANGE) {
             self.fetch(&fetch).await?;
         }
         Ok(())
     }
 
+    /// Takes as many of the wanted blocks as fit one request and the block pool.
+    fn begin(&mut self, first: BlockBuf) -> Vec<Block> {
+        let mut buffer = Some(first);
+        let mut bytes = 0;
+        let mut count = 0;
+        for block in &self.wanted {
+            bytes += u64::from(block.length);
+            if count > 0 && bytes > RANGE {
+                break;
+            }
+            let Some(buffer) = buffer.take().or_else(|| self.link.pool.try_take()) else { break };
+            self.assembly.expect(&self.layout, *block, buffer);
+            count += 1;
+        }
+        self.wanted.drain(..count).collect()
+    }
+
     async fn fetch(&mut self, fetch: &Fetch) -> Result<(), Interruption> {
+        let failed = |failure| Interruption::Failed(fetch.entry, failure);
         let url = self.seed.url(&self.layout, fetch.entry);
-        let url = url.ok_or(Interruption::Failed(WebSeedFailure::Missing(404)))?;
-        let failed = Interruption::Failed;
-        let mut download = self.client.fetch(url, fetch).await.map_err(failed)?;
+        let url = url.ok_or_else(|| failed(WebSeedFailure::Missing(404)))?;
+        let client = self.client.clone();
+        let mut download = self.meanwhile(client.fetch(url, fetch)).await?.map_err(failed)?;
         loop {
             if let Err(until) = self.link.throttle.available(Direction::Down, Instant::now()) {
-                tokio::time::sleep_until(until.into()).await;
+                self.sleep_until(until).await?;
                 continue;
             }
-            let next = tokio::select! {
-                next = download.next() => next.map_err(failed)?,
-                order = self.link.orders.recv() => {
-                    self.order(order.ok_or(Interruption::Over)?)?;
-                    continue;
-                }
-            };
+            let next = self.meanwhile(download.next()).await?.map_err(failed)?;
             let Some((part, skip, bytes)) = next else { return Ok(()) };
             self.link.throttle.spend(Direction::Down, bytes.len() as u64, Instant::now());
             if let Some(block) = self.assembly.fill(part, skip, &bytes) {
@@ -147,26 +208,35 @@ impl Wire {
     }
 
     /// Gives back what did not come, and rests if the server needs it.
-    async fn failed(&mut self, blocks: &[Block], failure: &WebSeedFailure) -> Result<(), LinkClosed> {
-        debug!(host = self.seed.host(), %failure, "web seed");
-        self.assembly.abandon();
-        let mut rejected = blocks.to_vec();
-        rejected.append(&mut self.wanted);
-        let entry = plan(&self.layout, blocks, RANGE).first().map_or(0, |fetch| fetch.entry);
+    async fn failed(&mut self, entry: usize, failure: &WebSeedFailure) -> Result<(), LinkClosed> {
+        debug!(host = self.seed.host(), entry, %failure, "web seed");
         let consequence = self.seed.handle_failure(Instant::now(), entry, failure);
         if matches!(consequence, Consequence::HasLess | Consequence::GivenUp) {
             self.introduce().await?;
         }
+        let mut rejected = self.assembly.abandon();
+        rejected.append(&mut self.wanted);
+        self.link.tell(WireEvent::Rejected(rejected)).await?;
         match consequence {
-            Consequence::HasLess => self.link.tell(WireEvent::Rejected(rejected)).await,
-            Consequence::GivenUp => Err(LinkClosed),
+            Consequence::HasLess => Ok(()),
+            Consequence::GivenUp => {
+                self.useless = true;
+                Err(LinkClosed)
+            }
             Consequence::Pause(until) => {
-                // Choking takes back everything that was asked for; so that nothing more is asked meanwhile.
-                self.link.tell(WireEvent::Rejected(rejected)).await?;
+                // So that nothing more is asked meanwhile.
                 self.link.tell(WireEvent::Choked(true)).await?;
-                tokio::time::sleep_until(until.into()).await;
+                self.rest(until).await?;
                 self.link.tell(WireEvent::Choked(false)).await
             }
         }
+    }
+
+    /// Asks nothing of the server for a while.
+    async fn rest(&mut self, until: Instant) -> Result<(), LinkClosed> {
+        self.sleep_until(until).await?;
+        // What was asked before the transfer heard of the rest.
+        let late = std::mem::take(&mut self.wanted);
+        self.link.tell(WireEvent::Rejected(late)).await
     }
 }

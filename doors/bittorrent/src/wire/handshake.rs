@@ -69,11 +69,6 @@ impl Reserved {
     pub const fn with_v2(self) -> Self {
         self.with(V2)
     }
-    /// The same, for a v1 conversation.
-    pub const fn without_v2(mut self) -> Self {
-        self.0[V2.0] &= !V2.1;
-        self
-    }
     /// Whether the extension protocol (BEP 10) is understood.
     pub const fn extended(self) -> bool {
         self.has(EXTENDED)
@@ -181,7 +176,6 @@ mod tests {
         assert_eq!(Reserved::NONE.with_dht().0, [0, 0, 0, 0, 0, 0, 0, 0x01]);
         assert_eq!(Reserved::NONE.with_fast().0, [0, 0, 0, 0, 0, 0, 0, 0x04]);
         assert_eq!(Reserved::NONE.with_v2().0, [0, 0, 0, 0, 0, 0, 0, 0x10]);
-        assert_eq!(Reserved::NONE.with_fast().with_v2().without_v2(), Reserved::NONE.with_fast());
         let all = sample().reserved;
         assert!(all.extended() && all.dht() && all.fast() && all.v2());
         let none = Reserved::NONE;

@@ -236,6 +236,25 @@ fn a_discarded_piece_starts_anew() {
 }
 
 #[test]
+fn an_intake_that_was_stopped_writes_no_more_and_names_what_it_dropped() {
+    let content = Content::single(256 * BLOCK, 128 * BLOCK_LENGTH);
+    let mut download = Download::new(content, Hashes::V1, 256);
+    let mut blocks = download.piece_blocks(0);
+    blocks.extend(&download.piece_blocks(1)[..1]);
+    download.give_all(blocks[..127].iter().copied());
+    download.give(blocks[128]);
+    let (sender, _events) = channel(1);
+    let (store, truth) = (Arc::clone(&download.store), Arc::clone(&download.truth));
+    let next = Intake::new(store, truth, Workers::new(2), download.pool.clone(), sender);
+    let mut stopping = std::mem::replace(&mut download.intake, next).stop();
+    stopping.dropped.sort();
+    assert_eq!(stopping.dropped, [0, 1]);
+    stopping.wait();
+    assert_eq!(download.pool.usage().0, 0, "no worker holds a block any more");
+    assert!(download.events.blocking_recv().is_none(), "and none has a verdict to give");
+}
+
+#[test]
 fn blocks_that_do_not_fit_or_are_here_already_are_dropped() {
     let content = Content::single(4 * BLOCK, 4 * BLOCK_LENGTH);
     let mut download = Download::new(content, Hashes::V1, 64);

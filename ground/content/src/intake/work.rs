@@ -6,11 +6,13 @@
 //! No lock is held while bytes are hashed or written: `State::busy` says that a worker has the piece.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc::Sender;
+use tokio::sync::oneshot;
 
 use super::IntakeEvent;
 use crate::digest::{PieceDigest, Verdict, bad_blocks};
@@ -27,11 +29,19 @@ pub(super) struct Bench {
     pending: AtomicUsize,
     /// Blocks handed to workers, whose buffers come back without anybody's doing.
     in_flight: AtomicUsize,
+    /// Dropped with the bench: says that no worker is at work any more.
+    _busy: oneshot::Sender<Infallible>,
 }
 
 impl Bench {
-    pub(super) fn new(store: Arc<Store>, truth: Arc<Truth>, events: Sender<IntakeEvent>) -> Self {
-        Self { store, truth, events, pending: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) }
+    pub(super) fn new(
+        store: Arc<Store>,
+        truth: Arc<Truth>,
+        events: Sender<IntakeEvent>,
+        busy: oneshot::Sender<Infallible>,
+    ) -> Self {
+        let (pending, in_flight) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { store, truth, events, pending, in_flight, _busy: busy }
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -126,11 +136,13 @@ impl PieceWork {
         self.live.load(Ordering::Acquire) == attempt
     }
 
-    /// Ends the open attempt without a verdict.
-    pub(super) fn cancel(&self, bench: &Bench) {
-        if self.live.swap(0, Ordering::AcqRel) != 0 {
+    /// Ends the open attempt without a verdict; false when none was open.
+    pub(super) fn cancel(&self, bench: &Bench) -> bool {
+        let was_open = self.live.swap(0, Ordering::AcqRel) != 0;
+        if was_open {
             bench.pending.fetch_sub(1, Ordering::AcqRel);
         }
+        was_open
     }
 
     /// Queues a run; true when a job has to be started for it.

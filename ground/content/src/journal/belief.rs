@@ -98,9 +98,21 @@ impl Belief {
         self.durable.len()
     }
 
-    /// Whether a power loss would cost anything.
-    pub(super) fn has_unsynced(&self) -> bool {
-        !self.fresh.is_empty()
+    /// What a power loss would cost.
+    pub(super) fn unsynced(&self) -> &PieceSet {
+        &self.fresh
+    }
+
+    /// The same without what is covered.
+    pub(super) fn unsynced_but(&self, covered: &PieceSet) -> Vec<PieceIndex> {
+        self.fresh.iter().filter(|piece| !covered.contains(*piece)).collect()
+    }
+
+    /// What it will be with these items.
+    pub(super) fn after(&self, items: &[Item]) -> Self {
+        let mut after = self.clone();
+        items.iter().for_each(|item| after.apply(item));
+        after
     }
 
     pub(super) fn apply(&mut self, item: &Item) {
@@ -162,6 +174,7 @@ impl Belief {
         Resumed {
             verified,
             suspect: self.suspect.clone(),
+            unsynced: self.fresh.clone(),
             stamps: self.stamps.clone(),
             note: self.note.clone(),
             totals: self.totals,

@@ -75,6 +75,54 @@ fn after_a_power_loss_only_what_was_synced_is_believed() {
 }
 
 #[test]
+fn a_flush_covers_what_was_verified_before_it_began() {
+    let (_dir, path) = place();
+    let (mut journal, _) = open(&path, BOOT);
+    journal.verified(&[1, 2]);
+    journal.commit(false).unwrap();
+    journal.verified(&[3]);
+    journal.begin_flush();
+    journal.verified(&[4]);
+    journal.lost(&[2]);
+    journal.verified(&[2]);
+    journal.commit(false).unwrap();
+    journal.verified(&[5]);
+    journal.commit(true).unwrap();
+    drop(journal);
+    assert_eq!(sets(&open(&path, BOOT).1), (vec![1, 2, 3, 4, 5], vec![]));
+    assert_eq!(sets(&open(&path, LATER_BOOT).1), (vec![1, 3], vec![2, 4, 5]));
+}
+
+#[test]
+fn what_a_former_process_left_unflushed_is_told() {
+    let (_dir, path) = place();
+    let (mut journal, _) = open(&path, BOOT);
+    journal.verified(&[1]);
+    journal.commit(true).unwrap();
+    journal.verified(&[2]);
+    journal.commit(false).unwrap();
+    drop(journal);
+    assert!(open(&path, BOOT).1.unsynced.iter().eq([2]));
+}
+
+#[test]
+fn doubt_survives_until_a_verdict() {
+    let (_dir, path) = place();
+    let (mut journal, _) = open(&path, BOOT);
+    journal.verified(&[1, 2, 3]);
+    journal.suspect(&[1, 2]);
+    journal.commit(false).unwrap();
+    drop(journal);
+    let (mut journal, resumed) = open(&path, BOOT);
+    assert_eq!(sets(&resumed), (vec![3], vec![1, 2]));
+    journal.verified(&[1]);
+    journal.lost(&[2]);
+    journal.commit(false).unwrap();
+    drop(journal);
+    assert_eq!(sets(&open(&path, BOOT).1), (vec![1, 3], vec![]));
+}
+
+#[test]
 fn where_the_boot_is_not_known_only_what_was_synced_is_believed() {
     let (_dir, path) = place();
     let (mut journal, _) = open(&path, None);
@@ -288,6 +336,7 @@ mod resuming {
         let mut resumed = Resumed {
             verified: full.clone(),
             suspect: PieceSet::empty(6),
+            unsynced: PieceSet::empty(6),
             stamps: stamps.clone(),
             note: vec![],
             totals: (0, 0),
@@ -339,6 +388,7 @@ mod resuming {
         let mut resumed = Resumed {
             verified: PieceSet::full(2),
             suspect: PieceSet::empty(2),
+            unsynced: PieceSet::empty(2),
             stamps: store.stamps(),
             note: vec![],
             totals: (0, 0),

@@ -76,6 +76,13 @@ impl Store {
         })
     }
 
+    /// Whether what is not found is gone, and not merely on a disk that is not mounted: of a file that the user named, the folder must
+    /// be there. The folder of everything else was opened before anything was looked for in it.
+    pub(super) fn has_folder(&self) -> bool {
+        let parent = self.base_path().parent().filter(|parent| !parent.as_os_str().is_empty());
+        !self.is_single_file() || parent.is_none_or(Path::is_dir)
+    }
+
     /// The folder, opened anew if the pool has closed it.
     pub(super) fn base(&self) -> Result<Base, StorageError> {
         if self.is_single_file() {
@@ -119,13 +126,14 @@ impl Store {
         };
         let base = self.base()?;
         let opened = match open(&base) {
-            Err(Errno::NOENT) if matches!(base, Base::Folder(_)) => match open(&self.refresh_base()?) {
-                Err(Errno::NOENT) => return Err(OpenError::Missing),
-                opened => opened,
-            },
+            Err(Errno::NOENT) if matches!(base, Base::Folder(_)) => open(&self.refresh_base()?),
             opened => opened,
         };
-        let file = OpenFile::new(opened.map_err(|errno| self.open_error("open", entry, errno))?, false);
+        let file = match opened {
+            Ok(file) => OpenFile::new(file, false),
+            Err(Errno::NOENT | Errno::NOTDIR) if self.has_folder() => return Err(OpenError::Missing),
+            Err(errno) => return Err(self.open_error("open", entry, errno).into()),
+        };
         self.files.insert(key, &file);
         Ok(file)
     }

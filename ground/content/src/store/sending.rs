@@ -22,11 +22,25 @@ pub struct Sending {
 /// What is left of one span. A part in `Sending` is never empty.
 #[derive(Debug)]
 struct Part {
-    /// `None` for padding.
-    file: Option<Arc<OpenFile>>,
-    /// Bytes from the start of the file.
+    source: Source,
+    /// Bytes from the start of the source.
     offset: u64,
     length: u32,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(Arc<OpenFile>),
+    Padding,
+    Copy(Vec<u8>),
+}
+
+impl Part {
+    /// What is left of bytes in memory.
+    fn rest<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        bytes.get(start..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()
+    }
 }
 
 impl Sending {
@@ -35,12 +49,20 @@ impl Sending {
         Self { remaining: length, current: None, later: Vec::new() }
     }
 
+    /// A block that is in memory already.
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
+        // A block's length is told in 32 bits.
+        let length = bytes.len() as u32;
+        let part = Part { source: Source::Copy(bytes), offset: 0, length };
+        Self { remaining: length, current: Some(part), later: Vec::new() }
+    }
+
     pub(super) fn push_zeros(&mut self, length: u32) {
-        self.push(Part { file: None, offset: 0, length });
+        self.push(Part { source: Source::Padding, offset: 0, length });
     }
 
     pub(super) fn push_file(&mut self, file: Arc<OpenFile>, offset: u64, length: u32) {
-        self.push(Part { file: Some(file), offset, length });
+        self.push(Part { source: Source::File(file), offset, length });
     }
 
     fn push(&mut self, part: Part) {
@@ -63,12 +85,19 @@ impl Sending {
     /// `WouldBlock` when the socket is full; `UnexpectedEof` when the file shrank; else the socket's or file's error.
     /// Bytes that went out before an error are returned first, and the error by the next call.
     pub fn send(&mut self, socket: impl AsFd, more: bool) -> io::Result<usize> {
-        self.advance(|part, is_last| match &part.file {
-            Some(file) => platform::send_file(&socket, &**file, &mut part.offset, part.length as usize),
-            None => {
+        self.advance(|part, is_last| match &part.source {
+            Source::File(file) => {
+                platform::send_file(&socket, &**file, &mut part.offset, part.length as usize)
+            }
+            Source::Padding => {
                 let zeros = &ZEROS[..ZEROS.len().min(part.length as usize)];
                 let is_end = is_last && zeros.len() == part.length as usize;
                 platform::send_bytes(&socket, zeros, more || !is_end)
+            }
+            Source::Copy(bytes) => {
+                let sent = platform::send_bytes(&socket, part.rest(bytes), more)?;
+                part.offset += sent as u64;
+                Ok(sent)
             }
         })
     }
@@ -86,10 +115,14 @@ impl Sending {
             if room.is_empty() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let copied = match &part.file {
-                Some(file) => rustix::io::pread(&**file, &mut *room, part.offset)?,
-                None => {
+            let copied = match &part.source {
+                Source::File(file) => rustix::io::pread(&**file, &mut *room, part.offset)?,
+                Source::Padding => {
                     room.fill(0);
+                    length
+                }
+                Source::Copy(bytes) => {
+                    room.copy_from_slice(&part.rest(bytes)[..length]);
                     length
                 }
             };

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
+use rustix::io::Errno;
+
 use super::Store;
 use super::folder::Base;
 use crate::platform::{self, FileState};
-use crate::{EntryKind, FileStamp, PieceSet, StorageError};
+use crate::{EntryKind, FileStamp, Rechecked, StorageError};
 
 impl Store {
     /// The stamps under which files were verified, for the journal. `None` for a file that is still being written,
@@ -31,13 +33,14 @@ impl Store {
         entries.iter().enumerate().filter(|(_, entry)| entry.changed).map(|(index, _)| index).collect()
     }
 
-    /// Checks every file against its stamp now; returns the entries that changed or vanished (their pieces left the verified set).
+    /// Checks every file against its stamp now; returns the entries that changed or vanished (their pieces left the verified set). A file
+    /// that cannot be looked at, because its folder is not mounted for example, is passed over.
     pub fn check_stamps(&self) -> Vec<usize> {
         let stamped: Vec<_> = self.lock().iter().map(|entry| entry.stamp).collect();
         let mut changed = Vec::new();
         for (entry, stamp) in stamped.into_iter().enumerate() {
             let Some(stamp) = stamp else { continue };
-            let now = self.state_of(entry).ok().flatten();
+            let Ok(now) = self.state_of(entry) else { continue };
             if now.is_none_or(|now| now.stamp != stamp) {
                 self.forget(entry);
                 changed.push(entry);
@@ -54,7 +57,7 @@ impl Store {
         };
         match found {
             Ok(state) => Ok(Some(state)),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) if self.has_folder() => Ok(None),
             Err(errno) => Err(self.error("look at", entry, errno)),
         }
     }
@@ -84,32 +87,29 @@ impl Store {
         Some(*known.stamp.get_or_insert(stamp))
     }
 
-    /// Takes over what a recheck found: which pieces it hashed, which of them are true, and the files as they were before and after.
-    pub(crate) fn restate(
-        &self,
-        hashed: &PieceSet,
-        proven: &PieceSet,
-        now: &BTreeMap<usize, Option<FileStamp>>,
-    ) {
+    /// Takes over what a recheck found, and the files as they are now.
+    pub(crate) fn restate(&self, found: &Rechecked, now: &BTreeMap<usize, Option<FileStamp>>) {
+        let is_hashed = |piece| found.proven.contains(piece) || found.refuted.contains(piece);
         let mut entries = self.lock();
         for (&entry, &stamp) in now {
             let was = entries.get(entry).and_then(|known| known.stamp);
             if was.is_some() && was != stamp {
                 // The file is another one by now: what was not hashed this time is not vouched for.
-                for piece in self.layout.pieces_of(entry).filter(|&piece| !hashed.contains(piece)) {
+                for piece in self.layout.pieces_of(entry).filter(|&piece| !is_hashed(piece)) {
                     self.mark_missing(&mut entries, piece);
                 }
             }
         }
-        for piece in hashed.iter() {
-            if proven.contains(piece) {
-                self.mark_verified(&mut entries, piece);
-            } else {
-                self.mark_missing(&mut entries, piece);
-            }
+        for piece in found.refuted.iter() {
+            self.mark_missing(&mut entries, piece);
+        }
+        for piece in found.proven.iter() {
+            self.mark_verified(&mut entries, piece);
+            // Whoever wrote it, nothing says that it is on disk.
+            self.mark_dirty(&mut entries, piece);
         }
         for (&entry, &stamp) in now {
-            let is_hashed = self.layout.pieces_of(entry).all(|piece| hashed.contains(piece));
+            let is_hashed = self.layout.pieces_of(entry).all(is_hashed);
             if let Some(known) = entries.get_mut(entry) {
                 known.changed &= !is_hashed;
                 known.stamp = stamp.filter(|_| !self.is_download() || known.missing == 0);
@@ -126,7 +126,7 @@ impl Store {
         }
         if let Some(known) = entries.get_mut(entry) {
             known.changed = true;
-            known.prepared = false;
+            known.prepared = None;
             known.stamp = None;
         }
         drop(entries);

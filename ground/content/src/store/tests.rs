@@ -181,6 +181,31 @@ mod sending {
     }
 
     #[test]
+    fn a_block_over_many_files_holds_none_of_them_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = (0..300).map(|number| file(&format!("{number}"), 40 + number)).collect();
+        let content = Content::new(entries, 1 << 17, Alignment::Stream);
+        let store = content.shared(dir.path());
+        store.close();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let before = open();
+        let mut sending = store.sending(content.piece(0)).unwrap();
+        store.close();
+        // Other tests open files of their own meanwhile, but not hundreds.
+        assert!(open() < before + 100, "{} open", open() - before);
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        assert_eq!(sending.send(&ours, false).unwrap(), content.layout.content_length() as usize);
+        drop(ours);
+        let mut received = Vec::new();
+        theirs.read_to_end(&mut received).unwrap();
+        assert!(received == content.bytes_of(content.piece(0)));
+        assert_eq!(read(&store, content.piece(0)).unwrap(), content.bytes_of(content.piece(0)));
+        std::fs::remove_file(dir.path().join("200")).unwrap();
+        store.close();
+        assert!(matches!(store.sending(content.piece(0)), Err(ReadError::Changed { .. })));
+    }
+
+    #[test]
     fn a_file_that_shrinks_meanwhile_ends_early() {
         let dir = tempfile::tempdir().unwrap();
         let content = Content::single(2 * BLOCK, PIECE);
@@ -279,6 +304,27 @@ mod changes {
     }
 
     #[test]
+    fn files_that_cannot_be_looked_at_are_not_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::single(BLOCK, PIECE);
+        let folder = dir.path().join("mount");
+        for path in [folder.clone(), folder.join("file")] {
+            content.write_to(&folder);
+            let full = PieceSet::full(1);
+            let place = Place::InPlace(path);
+            let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), full, vec![]);
+            store.stamps();
+            store.close();
+            std::fs::rename(&folder, dir.path().join("away")).unwrap();
+            assert!(store.check_stamps().is_empty() && store.verified().is_full());
+            std::fs::rename(dir.path().join("away"), &folder).unwrap();
+            assert!(store.check_stamps().is_empty());
+            std::fs::remove_file(folder.join("file")).unwrap();
+            assert_eq!(store.check_stamps(), [0]);
+        }
+    }
+
+    #[test]
     fn all_files_are_checked_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let content = three_files();
@@ -343,13 +389,83 @@ mod writing {
     }
 
     #[test]
-    fn a_longer_file_that_was_there_is_cut() {
+    fn a_longer_file_that_was_there_is_somebody_elses() {
         let dir = tempfile::tempdir().unwrap();
         let content = Content::single(BLOCK, PIECE);
         std::fs::write(dir.path().join("file"), bytes(5 * BLOCK, 9)).unwrap();
         let store = content.download(dir.path());
+        let error = write_all(&content, &store).unwrap_err().to_string();
+        assert!(error.contains("move it away") && error.contains("81920 bytes"), "{error}");
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), bytes(5 * BLOCK, 9));
+        std::fs::remove_file(dir.path().join("file")).unwrap();
         write_all(&content, &store).unwrap();
         content.assert_at(dir.path());
+    }
+
+    /// A hard link stands for a file system that takes `A` and `a` for the same name.
+    #[test]
+    fn two_entries_never_share_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = vec![file("A", 3 * BLOCK), file("a", 3 * BLOCK)];
+        let content = Content::new(entries, PIECE, Alignment::PerFile);
+        let store = content.download(dir.path());
+        write_piece(&content, &store, 0).unwrap();
+        std::fs::hard_link(dir.path().join("A"), dir.path().join("a")).unwrap();
+        let error = write_piece(&content, &store, 2).unwrap_err().to_string();
+        assert!(error.contains("same file"), "{error}");
+        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0]);
+        // Nor after a restart, when only the stamp of a complete file tells.
+        write_piece(&content, &store, 1).unwrap();
+        let (verified, stamps) = (store.verified(), store.stamps());
+        let place = store.place.clone();
+        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), verified, stamps);
+        assert!(write_piece(&content, &store, 2).unwrap_err().to_string().contains("same file"));
+        // Once it is another file, it is written, whatever its number was before.
+        std::fs::remove_file(dir.path().join("a")).unwrap();
+        write_piece(&content, &store, 2).unwrap();
+        write_piece(&content, &store, 3).unwrap();
+        content.assert_at(dir.path());
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_neither_created_nor_given_space() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = Entry { kind: EntryKind::Symlink { target: path("b") }, ..file("link", 0) };
+        let entries = vec![file("a", BLOCK), file("b", 64 * BLOCK), file("empty", 0), link];
+        let content = Content::new(entries, PIECE, Alignment::Stream);
+        let preallocation = Preallocation::Full;
+        let place = Place::Download { folder: dir.path().to_owned(), root: None, preallocation };
+        let store = content.download_to(place);
+        store.want(|entry| entry == 0);
+        write_piece(&content, &store, 0).unwrap();
+        store.finish().unwrap();
+        let neighbour = std::fs::metadata(dir.path().join("b")).unwrap();
+        assert_eq!(neighbour.len(), BLOCK, "only what lies in a piece of the wanted file");
+        assert!(!dir.path().join("empty").exists());
+        assert!(dir.path().join("link").symlink_metadata().is_err());
+        store.want(|_| true);
+        write_all(&content, &store).unwrap();
+        store.finish().unwrap();
+        content.assert_at(dir.path());
+    }
+
+    #[test]
+    fn a_flush_that_could_not_begin_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("downloads");
+        std::fs::create_dir(&folder).unwrap();
+        let content = three_files();
+        let store = content.download(&folder);
+        write_piece(&content, &store, 0).unwrap();
+        store.close();
+        std::fs::rename(&folder, dir.path().join("away")).unwrap();
+        assert_eq!(store.sync().unwrap_err().kind(), StorageErrorKind::Vanished);
+        std::fs::rename(dir.path().join("away"), &folder).unwrap();
+        assert!(store.lock()[0].dirty, "still to be flushed");
+        store.sync().unwrap();
+        assert!(!store.lock()[0].dirty);
+        store.flush_later(&store.verified());
+        assert!(store.lock()[0].dirty && !store.lock()[1].dirty);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::folder::OpenError;
-use super::{Place, Preallocation, Store};
+use super::{EntryState, Place, Preallocation, Store};
 use crate::files::OpenFile;
+use crate::platform::FileState;
 use crate::{BLOCK_LENGTH, Block, BlockBuf, EntryKind, PieceIndex, Span, StorageError, platform};
 
 /// Buffers that one `pwritev` takes (`IOV_MAX`).
@@ -51,7 +52,8 @@ impl Store {
             let mut offset = span.offset;
             while !part.is_empty() {
                 match rustix::io::pread(&*file, &mut *part, offset) {
-                    Ok(0) => return Ok(false),
+                    // A folder has taken its place.
+                    Ok(0) | Err(Errno::ISDIR) => return Ok(false),
                     Ok(read) => {
                         part = &mut part[read..];
                         offset += read as u64;
@@ -136,10 +138,11 @@ impl Store {
         }
         let length = self.layout.entries().get(entry).map_or(0, |entry| entry.length);
         // Asked before the file is created: a moment later another thread may have verified a piece in the new file.
-        let (is_prepared, had_pieces) = {
+        let (is_prepared, had_pieces, is_unwanted) = {
             let entries = self.lock();
-            entries.get(entry).map_or((false, false), |known| {
-                (known.prepared, (known.missing as usize) < self.layout.pieces_of(entry).len())
+            entries.get(entry).map_or((false, false, false), |known| {
+                let had_pieces = (known.missing as usize) < self.layout.pieces_of(entry).len();
+                (known.prepared.is_some(), had_pieces, known.unwanted)
             })
         };
         let (file, is_new) = self.open_or_create(entry)?;
@@ -147,14 +150,17 @@ impl Store {
             self.forget(entry);
         }
         if is_new || !is_prepared {
-            if !is_new {
-                self.adopt(entry, &file, length)?;
-            }
-            if preallocation == Preallocation::Full && length > 0 {
+            let inode = match is_new {
+                true => {
+                    platform::state(&*file).map_err(|errno| self.error("prepare", entry, errno))?.stamp.inode
+                }
+                false => self.adopt(entry, &file, length)?,
+            };
+            if preallocation == Preallocation::Full && length > 0 && !is_unwanted {
                 platform::allocate(&*file, length).map_err(|errno| self.error("allocate", entry, errno))?;
             }
             if let Some(known) = self.lock().get_mut(entry) {
-                known.prepared = true;
+                known.prepared = Some(inode);
                 known.dirty = true;
             }
         }
@@ -195,20 +201,43 @@ impl Store {
         Err(fail(Errno::NOENT))
     }
 
-    /// Makes a file that was there before fit: regular, no longer than the entry, executable if the entry is.
-    fn adopt(&self, entry: usize, file: &OpenFile, length: u64) -> Result<(), StorageError> {
+    /// Makes sure that the file is one to write to, and makes it executable if the entry is; returns its inode number.
+    fn adopt(&self, entry: usize, file: &OpenFile, length: u64) -> Result<u64, StorageError> {
         let fail = |errno| self.error("prepare", entry, errno);
-        let state = platform::state(file).map_err(fail)?;
-        if !state.is_file {
-            return Err(self.error("open for writing", entry, io::Error::other("it is not a regular file")));
+        let refuse = |why: String| Err(self.error("open for writing", entry, io::Error::other(why)));
+        let FileState { stamp, is_file, executable, .. } = platform::state(file).map_err(fail)?;
+        if !is_file {
+            return refuse("it is not a regular file".to_owned());
         }
-        if state.stamp.length > length {
-            rustix::fs::ftruncate(file, length).map_err(fail)?;
+        if stamp.length > length {
+            return refuse(format!(
+                "a file of {} bytes lies there, and the content's has {length}: move it away",
+                stamp.length
+            ));
         }
-        if self.is_executable(entry) && !state.executable {
+        if let Some(other) = self.holder_of(stamp.inode, entry) {
+            return refuse(format!("for the file system it is the same file as {:?}", self.path_of(other)));
+        }
+        if self.is_executable(entry) && !executable {
             platform::make_executable(file).map_err(fail)?;
         }
-        Ok(())
+        Ok(stamp.inode)
+    }
+
+    /// Another entry whose bytes lie in a file: by a hard link, or because the file system does not tell upper from lower case.
+    fn holder_of(&self, inode: u64, entry: usize) -> Option<usize> {
+        let is_it = |known: &EntryState| {
+            known.prepared == Some(inode) || known.stamp.is_some_and(|stamp| stamp.inode == inode)
+        };
+        let other = {
+            let entries = self.lock();
+            let mut others = entries.iter().enumerate().filter(|(other, _)| *other != entry);
+            others.find(|(_, known)| inode != 0 && is_it(known)).map(|(other, _)| other)
+        };
+        // Its file may be gone by now, and the number given to another.
+        other.filter(|other| {
+            self.state_of(*other).is_ok_and(|found| found.is_some_and(|found| found.stamp.inode == inode))
+        })
     }
 
     fn is_executable(&self, entry: usize) -> bool {

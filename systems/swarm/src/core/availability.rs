@@ -4,6 +4,8 @@
 //! the order stays. The order is kept only for pieces that may be begun: a bucket for each priority and number of copies.
 //! Moving a piece between buckets costs O(1); its place in a bucket is random, which makes ties random.
 
+use std::ops::RangeInclusive;
+
 use peerage_content::{PieceIndex, PieceSet};
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;
@@ -17,6 +19,8 @@ pub(super) struct Copies {
     seeds: u32,
     /// Copies among the others; empty while nobody has any.
     counts: Vec<u32>,
+    /// How many pieces have so many copies among the others; empty like `counts`.
+    spread: Vec<u32>,
 }
 
 impl Copies {
@@ -47,21 +51,38 @@ impl Copies {
     fn gain(&mut self, piece: PieceIndex, pieces: u32) {
         if self.counts.is_empty() {
             self.counts = vec![0; pieces as usize];
+            self.spread = vec![pieces];
         }
         if let Some(count) = self.counts.get_mut(piece as usize) {
+            self.spread[*count as usize] -= 1;
             *count += 1;
+            let more = *count as usize;
+            if self.spread.len() <= more {
+                self.spread.resize(more + 1, 0);
+            }
+            self.spread[more] += 1;
         }
     }
 
     fn lose(&mut self, piece: PieceIndex) {
         if let Some(count) = self.counts.get_mut(piece as usize) {
+            self.spread[*count as usize] -= 1;
             *count -= 1;
+            self.spread[*count as usize] += 1;
         }
+    }
+
+    /// Copies of the rarest of all pieces, and how many pieces have more.
+    pub(super) fn rarest(&self) -> (u32, u32) {
+        let rarest = self.spread.iter().position(|&pieces| pieces > 0).unwrap_or(0);
+        let above = self.spread.iter().skip(rarest + 1).sum();
+        (self.seeds + rarest as u32, above)
     }
 
     /// Gives back the memory; only when nobody but seeds is left.
     fn clear(&mut self) {
         self.counts = Vec::new();
+        self.spread = Vec::new();
     }
 }
 
@@ -170,24 +191,28 @@ impl Buckets {
         self.insert(piece, priority, after, rng);
     }
 
-    /// Listed pieces, most wanted first: by priority, then the rarest, ties at random (a bucket is read from a random place).
+    /// Listed pieces with at least so many copies (seeds not counted), most wanted first: by priority, then the rarest, ties at random (a
+    /// bucket is read from a random place).
     pub(super) fn rarest_first<'a>(
         &'a self,
+        least: u32,
         rng: &'a mut Xoshiro256PlusPlus,
     ) -> impl Iterator<Item = PieceIndex> + 'a {
-        self.levels.iter().rev().flatten().flat_map(|bucket| from_random_place(bucket, rng))
+        let buckets = self.levels.iter().rev().flat_map(move |level| level.iter().skip(least as usize));
+        buckets.flat_map(|bucket| from_random_place(bucket, rng))
     }
 
-    /// Listed pieces of the highest priority with at most so many copies (seeds not counted), the rarest first.
-    pub(super) fn up_to<'a>(
+    /// Listed pieces of the highest priority with copies (seeds not counted) in that range, the rarest first.
+    pub(super) fn within<'a>(
         &'a self,
-        copies: u32,
+        copies: RangeInclusive<u32>,
         rng: &'a mut Xoshiro256PlusPlus,
     ) -> impl Iterator<Item = PieceIndex> + 'a {
         let highest = level(self.highest()).unwrap_or_default();
         self.levels[highest]
             .iter()
-            .take(copies as usize + 1)
+            .take(*copies.end() as usize + 1)
+            .skip(*copies.start() as usize)
             .flat_map(|bucket| from_random_place(bucket, rng))
     }
 
@@ -353,7 +378,7 @@ mod tests {
                 }
             }
             let buckets = index.buckets.as_ref().unwrap();
-            let order: Vec<u32> = buckets.rarest_first(&mut rng).collect();
+            let order: Vec<u32> = buckets.rarest_first(0, &mut rng).collect();
             let keys: Vec<_> =
                 order.iter().map(|&piece| (std::cmp::Reverse(listed[&piece]), counts[piece as usize])).collect();
             prop_assert!(keys.is_sorted());
@@ -363,6 +388,12 @@ mod tests {
             prop_assert_eq!(buckets.len() as usize, listed.len());
             let obtainable = listed.keys().filter(|&&piece| counts[piece as usize] > 0).count();
             prop_assert_eq!(index.obtainable() as usize, obtainable);
+            let with_copies: Vec<u32> = buckets.rarest_first(1, &mut rng).collect();
+            prop_assert_eq!(with_copies.len(), obtainable);
+            prop_assert!(with_copies.iter().all(|&piece| counts[piece as usize] > 0));
+            let rarest = counts.iter().copied().min().unwrap();
+            let above = counts.iter().filter(|&&count| count > rarest).count() as u32;
+            prop_assert_eq!(index.copies.rarest(), (rarest, above));
         }
     }
 
@@ -373,7 +404,7 @@ mod tests {
             let mut rng = seeded(seed);
             let mut buckets = Buckets::new(8);
             (0..8).for_each(|piece| buckets.insert(piece, Priority::Normal, 0, &mut rng));
-            firsts.insert(buckets.rarest_first(&mut rng).next());
+            firsts.insert(buckets.rarest_first(0, &mut rng).next());
         }
         assert_eq!(firsts.len(), 8);
     }

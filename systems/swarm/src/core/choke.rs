@@ -146,8 +146,10 @@ impl Choker {
             let waits_since = if candidate.choked { candidate.unchoked_at } else { None };
             (candidate.choked, std::cmp::Reverse(takes), waits_since, draw(candidate, now, rng))
         });
+        // A slot that is not used goes on soon: else idle peers could hold all of them for long.
         let turn_is_over = |candidate: &Candidate| {
-            candidate.unchoked_at.is_none_or(|at| now.saturating_duration_since(at) >= TURN)
+            let turn = if candidate.takes == 0 { ROUND } else { TURN };
+            candidate.unchoked_at.is_none_or(|at| now.saturating_duration_since(at) >= turn)
         };
         // Of those that are served, the slowest whose turn is over make room for as many as wait.
         let served = candidates.iter().filter(|candidate| !candidate.choked).count();
@@ -325,6 +327,22 @@ mod tests {
             served.extend(unchoked);
         }
         assert_eq!(served.len(), 30);
+    }
+
+    #[test]
+    fn while_seeding_idle_peers_lose_all_slots_to_those_that_wait() {
+        let joined = Instant::now();
+        let now = joined + ROUND;
+        let idle = (0..5).map(|peer| Candidate {
+            choked: false,
+            unchoked_at: Some(joined),
+            ..candidate(peer, 0, joined)
+        });
+        let waiting = (5..10).map(|peer| candidate(peer, 0, joined));
+        let candidates = idle.chain(waiting).collect();
+        let mut served = Choker::new(joined).round_robin(now, candidates, 4, &mut rng());
+        served.sort();
+        assert_eq!(served, (5..10).map(PeerKey).collect::<Vec<_>>());
     }
 
     #[test]

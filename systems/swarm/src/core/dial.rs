@@ -162,6 +162,19 @@ impl Book {
         self.set(address, State::Waiting(now + doubled.min(longest)));
     }
 
+    /// A dial was not tried: it is as if it had not been asked for.
+    pub(super) fn put_back(&mut self, address: SocketAddr) {
+        let address = canonical(address);
+        if self.known.get(&address).is_some_and(|known| known.state == State::Dialling) {
+            self.set(address, State::Ready);
+        }
+    }
+
+    /// Whether an address may be dialled now.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// A peer is connected whose listener is at this address.
     pub(super) fn connected(&mut self, address: SocketAddr) {
         let address = canonical(address);
@@ -215,15 +228,20 @@ impl Book {
         }
     }
 
-    /// Throws out the worst entry that is neither connected nor being dialled, if a newcomer of that rank is better.
+    /// Throws out the worst entry that is neither connected nor being dialled nor named by the user, if a newcomer of that rank is
+    /// better.
     fn make_room(&mut self, newcomer: Rank) -> bool {
         // Those that failed wait; of these the one that waits longest is the least likely to be missed.
-        let worst = self
-            .waiting
-            .last()
-            .map(|&(_, address)| address)
-            .or_else(|| self.ready.last().filter(|&&rank| rank > newcomer).map(|&(.., address)| address));
+        let waiting = self.waiting.iter().rev().map(|&(_, address)| address);
+        let ready =
+            self.ready.iter().rev().take_while(|&&rank| rank > newcomer).map(|&(.., address)| address);
+        let worst = waiting.chain(ready).find(|address| !self.is_given(*address));
         worst.map(|address| self.forget(address)).is_some()
+    }
+
+    /// Whether the user named an address.
+    fn is_given(&self, address: SocketAddr) -> bool {
+        self.known.get(&address).is_some_and(|known| known.found.0 & Found::GIVEN.0 != 0)
     }
 
     fn forget(&mut self, address: SocketAddr) {
@@ -418,6 +436,33 @@ mod tests {
         assert_eq!(book.len(), 100);
         assert_eq!(book.next_at(), None, "the failed one made room");
         assert_eq!(book.ready.len(), 100);
+    }
+
+    #[test]
+    fn addresses_that_the_user_named_are_never_thrown_out() {
+        let now = Instant::now();
+        let mut book = Book::default();
+        (0..2).for_each(|n| book.learn(address(n), Found::GIVEN, None, 3, &mut rng()));
+        learn(&mut book, [address(9)], 3);
+        for _ in 0..3 {
+            let next = book.next(now).unwrap();
+            book.failed(next, now);
+        }
+        learn(&mut book, (10..20).map(address), 3);
+        assert_eq!(book.len(), 3);
+        assert!((0..2).all(|n| book.is_given(address(n))), "the third made room");
+    }
+
+    #[test]
+    fn a_dial_that_was_not_tried_leaves_no_mark() {
+        let now = Instant::now();
+        let mut book = Book::default();
+        learn(&mut book, [address(1)], 3);
+        for _ in 0..=FAILURES_MAX {
+            assert_eq!(book.next(now), Some(address(1)));
+            book.put_back(address(1));
+        }
+        assert_eq!((book.len(), book.dialling(), book.has_ready()), (1, 0, true));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use peerage_content::BLOCK_LENGTH;
 
 use super::Config;
 use super::partial::Partial;
-use super::peer::{Asked, Peer};
+use super::peer::{Asked, Peer, Request};
 use super::picker::Picker;
 
 /// A helper must be expected to be this many times as quick as the peer that was asked.
@@ -53,17 +53,21 @@ pub(super) fn rescue<'a>(
     };
     let mut late: Vec<(Duration, Asked)> = Vec::new();
     for other in others.filter(|other| other.key != helper.key) {
-        for (place, asked) in other.requests.iter().enumerate().rev() {
-            let wait = other.time_to_answer(place, now);
-            if wait < QUICKER * first + MARGIN {
-                break;
-            }
+        let is_late = |wait: &Duration| *wait >= QUICKER * first + MARGIN;
+        let waits =
+            |(place, request): (usize, &Request)| (other.time_until(request, place, now), request.asked);
+        // Those that were overtaken are at the front and late though they seem next; of the rest the last are the latest.
+        let overtaken = other.requests.iter().take_while(|request| request.overtaken.is_some()).count();
+        let passed =
+            other.requests.iter().enumerate().take(overtaken).map(waits).filter(|(wait, _)| is_late(wait));
+        let rest = other.requests.iter().enumerate().skip(overtaken).rev().map(waits);
+        for (wait, asked) in passed.chain(rest.take_while(|(wait, _)| is_late(wait))) {
             let is_due = || picker.wishes.deadline(asked.piece).is_some_and(|at| now + wait > at);
             if (scope == Scope::All || is_due())
                 && helper.may_request(asked.piece)
-                && picker.partials.get(asked.piece).is_some_and(|partial| may_join(partial, *asked, helper))
+                && picker.partials.get(asked.piece).is_some_and(|partial| may_join(partial, asked, helper))
             {
-                late.push((wait, *asked));
+                late.push((wait, asked));
             }
         }
     }

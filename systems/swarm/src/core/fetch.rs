@@ -7,7 +7,7 @@ use peerage_content::{Block, PieceIndex};
 use super::blame::Judgement;
 use super::endgame::{self, Scope};
 use super::partial::{BlockState, Released, block_index};
-use super::peer::Asked;
+use super::peer::{Asked, Request};
 use super::picker::{Choice, may_share};
 use super::snub::Verdict;
 use super::{Dismissal, Output, PeerKey, Received, Swarm};
@@ -38,7 +38,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else { return Received::Unrequested };
         let index = block_index(&self.layout, block);
         let asked = index.map(|index| Asked { piece: block.piece, index });
-        let was_requested = asked.is_some_and(|asked| peer.take_request(asked));
+        let was_requested = asked.is_some_and(|asked| peer.take_answered(now, asked));
         let Some(asked) = asked.filter(|asked| was_requested || peer.take_withdrawn(*asked)) else {
             peer.unrequested += 1;
             if peer.unrequested > UNREQUESTED_MAX {
@@ -140,7 +140,7 @@ impl Swarm {
             peer.pipeline.on_first_request(now);
         }
         let blocks = asked.iter().map(|asked| self.layout.block(asked.piece, asked.index)).collect();
-        peer.requests.extend(asked);
+        peer.requests.extend(asked.into_iter().map(|asked| Request { asked, overtaken: None }));
         peer.snub.on_request(now);
         self.outputs.push_back(Output::Request { peer: key, blocks });
     }
@@ -203,11 +203,11 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let mut taken = Vec::new();
         let mut place = 0;
-        peer.requests.retain(|asked| {
-            let take = matches(place, asked);
+        peer.requests.retain(|request| {
+            let take = matches(place, &request.asked);
             place += 1;
             if take {
-                taken.push(*asked);
+                taken.push(request.asked);
             }
             !take
         });
@@ -268,7 +268,7 @@ impl Swarm {
         peer.choking_us = choked;
         peer.exhausted = None;
         if choked {
-            peer.snub.on_choked();
+            peer.snub.forgive();
             if !peer.caps.fast {
                 self.take_back_from(now, key, |_, _| true, false);
             } else if !peer.requests.is_empty() {
@@ -287,11 +287,20 @@ impl Swarm {
         let keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         for key in keys {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
-            match peer.snub.look(now) {
-                Verdict::Fine => {}
+            match peer.snub.look(now, self.throttled.down) {
+                Verdict::Fine => {
+                    let dropped = peer.dropped(now);
+                    if dropped > 0 {
+                        self.take_back_from(now, key, |place, _| place < dropped, true);
+                    }
+                }
+                // One that we serve keeps its place all the same.
+                Verdict::Stalled if peer.choked || !peer.interested => {
+                    self.dismiss(now, key, Dismissal::Stalled);
+                }
                 // The oldest may be on its way already; the rest would only come late.
-                Verdict::TakeBack => {
-                    let oldest = peer.requests.pop_front();
+                Verdict::TakeBack | Verdict::Stalled => {
+                    let oldest = peer.requests.pop_front().map(|request| request.asked);
                     self.take_back_from(now, key, |_, _| true, true);
                     if let Some(asked) = oldest
                         && let Some(peer) = self.peers.get_mut(&key)
@@ -300,10 +309,14 @@ impl Swarm {
                         self.release(now, key, asked);
                     }
                 }
-                Verdict::Stalled => self.dismiss(now, key, Dismissal::Stalled),
             }
             self.refill(now, key);
         }
+    }
+
+    /// Nothing is asked for at present, so nobody is to blame for silence.
+    pub(super) fn forgive_all(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.snub.forgive());
     }
 
     /// A piece is true.

@@ -12,6 +12,9 @@ const BURST: Duration = Duration::from_millis(250);
 /// Waiting for less than this would wake the waiter more often than the bytes are worth.
 const WORTH_WAKING: f64 = 16.0 * 1024.0;
 
+/// A limit that refused somebody within this time holds back who is under it.
+const BINDS: Duration = Duration::from_secs(5);
+
 /// How long a limit of nothing makes wait before it is asked again: it may have been changed.
 const NEVER: Duration = Duration::from_secs(3_600);
 
@@ -23,13 +26,15 @@ pub struct Limiter {
     /// lose it at every call.
     tokens: f64,
     filled: Instant,
+    /// When somebody was refused last.
+    refused: Option<Instant>,
 }
 
 impl Limiter {
     /// A limit of `rate` bytes a second; `None`: no limit. The bucket starts empty, so that the first second keeps the
     /// limit like any other.
     pub fn new(rate: Option<u64>, now: Instant) -> Self {
-        Self { rate, tokens: 0.0, filled: now }
+        Self { rate, tokens: 0.0, filled: now, refused: None }
     }
 
     /// The limit, bytes a second.
@@ -50,7 +55,16 @@ impl Limiter {
             return u64::MAX;
         }
         self.fill(now);
-        self.tokens.max(0.0) as u64
+        let available = self.tokens.max(0.0) as u64;
+        if available == 0 {
+            self.refused = Some(now);
+        }
+        available
+    }
+
+    /// Whether the limit holds anybody back: somebody was refused a moment ago.
+    pub fn binds(&self, now: Instant) -> bool {
+        self.rate.is_some() && self.refused.is_some_and(|at| now.saturating_duration_since(at) < BINDS)
     }
 
     /// Counts bytes that pass, whether they were available or not.
@@ -146,6 +160,17 @@ mod tests {
         let total = greedy(&mut [&mut wide, &mut narrow], 1_000, start, 3);
         assert!((285_000..=315_000).contains(&total), "{total}");
         assert!(wide.available(start + Duration::from_secs(3)) > 200_000, "the wide bucket is nearly full");
+    }
+
+    #[test]
+    fn a_limit_binds_while_more_is_asked_of_it_than_it_gives() {
+        let start = Instant::now();
+        let mut limit = Limiter::new(Some(100_000), start);
+        let later = start + Duration::from_secs(1);
+        assert!(limit.available(later) > 0 && !limit.binds(later));
+        limit.spend(100_000, later);
+        assert!(limit.available(later) == 0 && limit.binds(later + BINDS / 2));
+        assert!(!limit.binds(later + BINDS));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::{Availability, Dismissal, Found, Output, PeerCaps, PeerKey, Shown, Sw
 
 /// A connection this young is not closed to make room: it has not had time to become useful.
 const SETTLING: Duration = Duration::from_secs(60);
+/// How often a peer may say all that it has; BEP 3 allows it once.
+const TOLD_ALL_MAX: u8 = 4;
 
 impl Swarm {
     pub(super) fn on_known(&mut self, addresses: &[SocketAddr], found: Found) {
@@ -57,6 +59,33 @@ impl Swarm {
         if !serves_only {
             self.introduce(key);
         }
+    }
+
+    /// A peer told more about itself.
+    pub(super) fn on_caps(
+        &mut self,
+        now: Instant,
+        key: PeerKey,
+        requests_max: Option<usize>,
+        listen_address: Option<SocketAddr>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        if let Some(requests_max) = requests_max {
+            peer.caps.requests_max = requests_max;
+            self.hungry.push(key);
+        }
+        // Where it is known already, the book follows it under that address.
+        let Some(listener) = listen_address.filter(|_| listener(&peer.caps).is_none()) else { return };
+        let caps = PeerCaps { listen_address, ..peer.caps.clone() };
+        if self.peers.values().any(|other| other.key != key && is_same(&other.caps, &caps)) {
+            self.dismiss(now, key, Dismissal::Duplicate);
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.caps = caps;
+        }
+        self.on_known(&[listener], Found::INCOMING);
+        self.book.connected(listener);
     }
 
     fn introduce(&mut self, key: PeerKey) {
@@ -118,6 +147,13 @@ impl Swarm {
     }
 
     pub(super) fn on_has(&mut self, now: Instant, key: PeerKey, availability: Availability) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        // Every time costs work in proportion to the pieces. A server tells anew when files are missing there.
+        peer.told_all = peer.told_all.saturating_add(1);
+        if peer.told_all > TOLD_ALL_MAX && !peer.caps.serves_only {
+            self.dismiss(now, key, Dismissal::Restless);
+            return;
+        }
         let Some(mut peer) = self.peers.remove(&key) else { return };
         self.uncount(&mut peer);
         let pieces = self.layout.piece_count();
@@ -228,7 +264,12 @@ impl Swarm {
     /// Takes back what a peer was asked for and does not have any more.
     fn take_back_lacking(&mut self, now: Instant, key: PeerKey) {
         let Some(peer) = self.peers.get(&key) else { return };
-        let lacking: Vec<_> = peer.requests.iter().filter(|asked| !peer.has(asked.piece)).copied().collect();
+        let lacking: Vec<_> = peer
+            .requests
+            .iter()
+            .map(|request| request.asked)
+            .filter(|asked| !peer.has(asked.piece))
+            .collect();
         if !lacking.is_empty() {
             self.take_back_from(now, key, |_, asked| lacking.contains(asked), true);
         }
@@ -317,7 +358,8 @@ impl Swarm {
     }
 
     pub(super) fn dial(&mut self, now: Instant) {
-        while self.may_dial()
+        while self.no_room_until.is_none()
+            && self.may_dial()
             && let Some(address) = self.book.next(now)
         {
             self.outputs.push_back(Output::Dial { address });
@@ -387,8 +429,11 @@ fn listener(caps: &PeerCaps) -> Option<SocketAddr> {
     if caps.outgoing { Some(caps.listen_address.unwrap_or(caps.address)) } else { caps.listen_address }
 }
 
-/// Whether two connections lead to the same peer.
+/// Whether two connections lead to the same peer. One server may offer the content under several names.
 fn is_same(one: &PeerCaps, other: &PeerCaps) -> bool {
+    if one.serves_only || other.serves_only {
+        return false;
+    }
     let listeners = (listener(one).map(canonical), listener(other).map(canonical));
     canonical(one.address) == canonical(other.address)
         || matches!(listeners, (Some(one), Some(other)) if one == other)

@@ -57,10 +57,13 @@ use dial::Book;
 use peer::Peer;
 use picker::Picker;
 use rate::Rate;
-use superseed::SuperSeed;
+use superseed::{Reveal, SuperSeed};
+use wishes::Wishes;
 
 /// Time between two looks at peers that owe us blocks.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long nothing is dialled when the process has no room for another connection.
+const NO_ROOM: Duration = Duration::from_secs(5);
 
 /// The state machine of one transfer.
 #[derive(Debug)]
@@ -73,12 +76,16 @@ pub struct Swarm {
     blame: Blame,
     choker: Choker,
     super_seed: Option<Box<SuperSeed>>,
+    reveal: Option<Reveal>,
     rng: Xoshiro256PlusPlus,
     outputs: VecDeque<Output>,
 
     fetching: bool,
     serving: bool,
     finished: bool,
+    throttled: Throttled,
+    /// Nothing is dialled before this time.
+    no_room_until: Option<Instant>,
     now: Instant,
     next_look: Instant,
 
@@ -117,11 +124,14 @@ impl Swarm {
             blame: Blame::default(),
             choker: Choker::new(now),
             super_seed: None,
+            reveal: None,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             outputs: VecDeque::new(),
             fetching: true,
             serving: true,
             finished: false,
+            throttled: Throttled::default(),
+            no_room_until: None,
             now,
             next_look: now + LOOK,
             hungry: Vec::new(),
@@ -161,7 +171,15 @@ impl Swarm {
                 self.book.failed(address, now);
                 self.seeking = true;
             }
+            Input::NoRoom { address } => {
+                self.book.put_back(address);
+                self.no_room_until = Some(now + NO_ROOM);
+            }
+            Input::Throttled(throttled) => self.throttled = throttled,
             Input::Joined { peer, caps } => self.on_joined(now, peer, caps),
+            Input::Caps { peer, requests_max, listen_address } => {
+                self.on_caps(now, peer, requests_max, listen_address);
+            }
             Input::Left { peer } => self.on_left(now, peer, dial::Parting::Plain),
             Input::Has { peer, availability } => self.on_has(now, peer, availability),
             Input::Have { peer, piece } => self.on_have(now, peer, piece),
@@ -177,9 +195,9 @@ impl Swarm {
             Input::Lost { piece } => self.on_lost(now, piece),
             Input::Knowable { pieces, known } => self.on_knowable(now, pieces, known),
             Input::Flow { fetching, serving } => self.on_flow(now, fetching, serving),
-            Input::Prioritise { pieces, priority } => self.on_prioritise(now, pieces, priority),
-            Input::Deadline { piece, at } => self.on_deadline(piece, at),
-            Input::ClearDeadlines => self.picker.wishes.clear_deadlines(),
+            Input::Prioritise { ranges } => self.on_prioritise(now, ranges),
+            Input::Deadline { reader, piece, at } => self.on_deadline(now, reader, piece, at),
+            Input::ClearDeadlines { reader } => self.on_reader_gone(now, reader),
         }
         self.settle(now);
     }
@@ -192,9 +210,11 @@ impl Swarm {
     /// When to call [`Input::Tick`] if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let fetches = self.fetching && !self.finished && !self.peers.is_empty();
-        let look = (fetches || self.someone_waits && self.serving).then_some(self.next_look);
+        let looks = fetches || self.someone_waits && self.serving || self.reveal.is_some();
+        let look = looks.then_some(self.next_look);
         let round = (!self.peers.is_empty()).then(|| self.choker.next_round());
-        let dial = self.book.next_at().filter(|_| self.may_dial());
+        let ready = self.no_room_until.filter(|_| self.book.has_ready());
+        let dial = ready.or(self.book.next_at().max(self.no_room_until)).filter(|_| self.may_dial());
         [look, round, dial].into_iter().flatten().min()
     }
 
@@ -218,9 +238,13 @@ impl Swarm {
         if now >= self.next_look {
             self.next_look = now + LOOK;
             self.look_after_requests(now);
+            self.reveal_some();
             self.slot_free |= self.someone_waits;
         }
         self.seeking |= self.book.next_at().is_some_and(|at| at <= now);
+        if self.no_room_until.take_if(|until| *until <= now).is_some() {
+            self.seeking = true;
+        }
         if self.choker.is_due(now) {
             self.choke_round(now);
         }
@@ -278,42 +302,68 @@ impl Swarm {
 
     fn on_knowable(&mut self, now: Instant, pieces: Range<PieceIndex>, known: bool) {
         for piece in self.picker.wishes.clamp(pieces) {
-            let before = self.picker.wants(piece);
-            self.picker.wishes.set_known(piece, known);
-            self.wish_changed(now, piece, before);
+            self.change_wish(now, piece, |wishes| wishes.set_known(piece, known));
         }
         self.picker.wishes.tidy();
     }
 
-    fn on_prioritise(&mut self, now: Instant, pieces: Range<PieceIndex>, priority: Priority) {
-        for piece in self.picker.wishes.clamp(pieces) {
-            let before = self.picker.wants(piece);
-            let was_wanted = self.picker.wishes.is_wanted(piece);
-            // Listed under its priority: it is listed anew under the next.
-            self.picker.index.unlist(piece);
-            self.picker.wishes.set_priority(piece, priority);
-            let is_wanted = self.picker.wishes.is_wanted(piece);
-            if was_wanted != is_wanted && !self.picker.have.contains(piece) {
-                let bytes = self.wanted_bytes(piece);
-                if is_wanted {
-                    self.picker.wanted_left += 1;
-                    self.left += bytes;
-                    self.no_longer_finished();
-                } else {
-                    self.picker.wanted_left -= 1;
-                    self.left -= bytes;
-                }
+    fn on_prioritise(&mut self, now: Instant, ranges: &[(Range<PieceIndex>, Priority)]) {
+        let wishes = &self.picker.wishes;
+        let before: Vec<Priority> =
+            (0..self.layout.piece_count()).map(|piece| wishes.priority(piece)).collect();
+        let mut after = before.clone();
+        for (pieces, priority) in ranges {
+            let pieces = wishes.clamp(pieces.clone());
+            after[pieces.start as usize..pieces.end.max(pieces.start) as usize].fill(*priority);
+        }
+        for (piece, (before, after)) in (0..).zip(before.into_iter().zip(after)) {
+            if before != after {
+                self.change_wish(now, piece, |wishes| wishes.set_priority(piece, after));
             }
-            self.wish_changed(now, piece, before);
-            self.picker.list(piece, &mut self.rng);
         }
         self.picker.wishes.tidy();
         self.check_finished(now);
     }
 
-    /// Whether a piece is to be fetched may have changed; `before` is what it was.
-    fn wish_changed(&mut self, now: Instant, piece: PieceIndex, before: bool) {
-        match (before, self.picker.wants(piece)) {
+    /// A reader waits for a piece.
+    fn on_deadline(&mut self, now: Instant, reader: ReaderId, piece: PieceIndex, at: Instant) {
+        if piece < self.layout.piece_count() && !self.picker.have.contains(piece) {
+            self.change_wish(now, piece, |wishes| wishes.set_deadline(reader, piece, at));
+            self.picker.epoch += 1;
+        }
+    }
+
+    fn on_reader_gone(&mut self, now: Instant, reader: ReaderId) {
+        for piece in self.picker.wishes.awaited_by(reader) {
+            self.change_wish(now, piece, |wishes| wishes.forget_deadline(reader, piece));
+        }
+        self.check_finished(now);
+    }
+
+    /// Changes what is wished of a piece, and lets everything follow that is counted or begun by it.
+    fn change_wish(&mut self, now: Instant, piece: PieceIndex, change: impl FnOnce(&mut Wishes)) {
+        let picker = &mut self.picker;
+        let (wanted, fetched, rank) =
+            (picker.wishes.is_wanted(piece), picker.wants(piece), picker.wishes.rank(piece));
+        change(&mut picker.wishes);
+        let wanted_now = picker.wishes.is_wanted(piece);
+        // Listed under its rank: it is listed anew under the next.
+        let listed_anew = rank != picker.wishes.rank(piece);
+        if listed_anew {
+            picker.index.unlist(piece);
+        }
+        if wanted != wanted_now && !picker.have.contains(piece) {
+            let bytes = self.wanted_bytes(piece);
+            if wanted_now {
+                self.picker.wanted_left += 1;
+                self.left += bytes;
+                self.no_longer_finished();
+            } else {
+                self.picker.wanted_left -= 1;
+                self.left -= bytes;
+            }
+        }
+        match (fetched, self.picker.wants(piece)) {
             (false, true) => self.now_wanted(piece),
             (true, false) => {
                 // A piece whose blocks are all here gets its verdict all the same.
@@ -324,6 +374,9 @@ impl Swarm {
                 self.count_interest(piece, false);
             }
             _ => {}
+        }
+        if listed_anew {
+            self.picker.list(piece, &mut self.rng);
         }
     }
 
@@ -347,18 +400,12 @@ impl Swarm {
         self.picker.list(piece, &mut self.rng);
     }
 
-    fn on_deadline(&mut self, piece: PieceIndex, at: Instant) {
-        if self.picker.wants(piece) {
-            self.picker.wishes.set_deadline(piece, at);
-            self.picker.epoch += 1;
-        }
-    }
-
     fn on_flow(&mut self, now: Instant, fetching: bool, serving: bool) {
         if self.fetching != fetching {
             self.fetching = fetching;
             if !fetching {
                 self.take_back(now, |_| true);
+                self.forgive_all();
             }
             self.picker.epoch += 1;
             self.tell_all_interest();
@@ -377,7 +424,7 @@ impl Swarm {
         }
         self.finished = true;
         self.picker.index.buckets = None;
-        self.picker.wishes.clear_deadlines();
+        self.forgive_all();
         if self.picker.partials.is_empty() {
             self.picker.partials = Default::default();
         }

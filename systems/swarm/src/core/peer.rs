@@ -22,6 +22,14 @@ pub(super) struct Asked {
     pub(super) index: u32,
 }
 
+/// A request that is on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) asked: Asked,
+    /// Since when a block that was asked for later is here. Wires answer in order, more or less: this one may have been dropped.
+    pub(super) overtaken: Option<Instant>,
+}
+
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) key: PeerKey,
@@ -29,6 +37,8 @@ pub(super) struct Peer {
     pub(super) joined: Instant,
 
     pub(super) availability: Availability,
+    /// How often it said all that it has.
+    pub(super) told_all: u8,
     /// Its pieces are counted one by one, not as a seed's: it became a seed while connected.
     pub(super) counted_singly: bool,
     /// Pieces it has that we would fetch; for a seed the transfer knows the number.
@@ -37,8 +47,8 @@ pub(super) struct Peer {
 
     pub(super) choking_us: bool,
     pub(super) allowed_fast: Vec<PieceIndex>,
-    /// Requests on their way, oldest first.
-    pub(super) requests: VecDeque<Asked>,
+    /// Requests on their way, oldest first. Those that were overtaken are at the front.
+    pub(super) requests: VecDeque<Request>,
     /// Requests taken back or given up, whose data may still come.
     withdrawn: VecDeque<Asked>,
     pub(super) pipeline: Pipeline,
@@ -68,6 +78,7 @@ impl Peer {
             key,
             joined: now,
             availability: Availability::None,
+            told_all: 0,
             counted_singly: false,
             interesting: 0,
             told_interested: false,
@@ -98,6 +109,11 @@ impl Peer {
             Availability::None => false,
             Availability::Some(set) => set.contains(piece),
         }
+    }
+
+    /// Copies (seeds not counted) that every piece has which this peer has.
+    pub(super) fn least_copies(&self) -> u32 {
+        u32::from(self.counted_singly)
     }
 
     pub(super) fn is_seed(&self) -> bool {
@@ -136,11 +152,38 @@ impl Peer {
 
     /// Takes a request off the list; false when it is not on it. Blocks mostly come in the order they were asked for, so the search is short.
     pub(super) fn take_request(&mut self, asked: Asked) -> bool {
-        match self.requests.iter().position(|request| *request == asked) {
+        match self.requests.iter().position(|request| request.asked == asked) {
             Some(0) => self.requests.pop_front().is_some(),
             Some(at) => self.requests.remove(at).is_some(),
             None => false,
         }
+    }
+
+    /// Takes a request off the list because its block is here; what was asked for before it has been overtaken.
+    pub(super) fn take_answered(&mut self, now: Instant, asked: Asked) -> bool {
+        let Some(at) = self.requests.iter().position(|request| request.asked == asked) else { return false };
+        // The overtaken ones are at the front, so the first from behind that is marked ends the work.
+        for request in self.requests.range_mut(..at).rev() {
+            if request.overtaken.is_some() {
+                break;
+            }
+            request.overtaken = Some(now);
+        }
+        self.requests.remove(at).is_some()
+    }
+
+    /// How many requests, the oldest of all, have been overtaken for so long that they are not going to be answered: a peer
+    /// without the fast extension drops what it does not serve without a word.
+    pub(super) fn dropped(&self, now: Instant) -> usize {
+        if self.requests.front().is_none_or(|request| request.overtaken.is_none()) {
+            return 0;
+        }
+        let patience = (DROPPED_PATIENCE * self.time_to_answer(self.requests.len(), now)).max(DROPPED_AFTER);
+        let since = |at: Instant| now.saturating_duration_since(at);
+        self.requests
+            .iter()
+            .take_while(|request| request.overtaken.is_some_and(|at| since(at) >= patience))
+            .count()
     }
 
     /// Remembers a request that was taken back.
@@ -155,6 +198,12 @@ impl Peer {
     pub(super) fn take_withdrawn(&mut self, asked: Asked) -> bool {
         let at = self.withdrawn.iter().position(|request| *request == asked);
         at.and_then(|at| self.withdrawn.remove(at)).is_some()
+    }
+
+    /// When a request at a place in its queue will be answered, counted from now. One that was overtaken is the later the longer that was ago.
+    pub(super) fn time_until(&self, request: &Request, place: usize, now: Instant) -> Duration {
+        let overtaken = request.overtaken.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.time_to_answer(place, now).max(2 * overtaken)
     }
 
     /// When the request at a place in its queue will be answered, counted from now.
@@ -197,6 +246,10 @@ impl Peer {
     }
 }
 
+/// A request that was overtaken is given up after this many times what the peer needs to answer all that it was asked for.
+const DROPPED_PATIENCE: u32 = 3;
+/// And not before this time.
+const DROPPED_AFTER: Duration = Duration::from_secs(5);
 /// One that was unchoked and takes nothing for this long leaves its slot idle.
 const IDLE: Duration = Duration::from_secs(2);
 /// Seconds of the rates that people see.

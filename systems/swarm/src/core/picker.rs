@@ -99,7 +99,7 @@ impl Picker {
     /// Lists a piece as one that may be begun, if it is.
     pub(super) fn list(&mut self, piece: PieceIndex, rng: &mut Xoshiro256PlusPlus) {
         if self.wants(piece) && self.partials.get(piece).is_none() {
-            self.index.list(piece, self.wishes.priority(piece), rng);
+            self.index.list(piece, self.wishes.rank(piece), rng);
             self.cursor = self.cursor.min(piece);
             self.epoch += 1;
         }
@@ -144,7 +144,8 @@ impl Picker {
             .min(self.index.copies.total(open).saturating_sub(1))
             .checked_sub(self.index.copies.seeds())?;
         let buckets = self.index.buckets.as_ref()?;
-        let piece = buckets.up_to(most, choice.rng).find(|&piece| peer.may_request(piece))?;
+        let piece =
+            buckets.within(peer.least_copies()..=most, choice.rng).find(|&piece| peer.may_request(piece))?;
         self.begin(piece, peer, choice).then_some(piece)
     }
 
@@ -177,7 +178,7 @@ impl Picker {
             .filter(|(partial, piece)| peer.may_request(*piece) && may_share(partial, peer))
             .min_by_key(|&(_, piece)| {
                 let rarity = if choice.config.sequential { 0 } else { self.index.copies.partial(piece) };
-                (std::cmp::Reverse(self.wishes.priority(piece)), rarity, piece)
+                (std::cmp::Reverse(self.wishes.rank(piece)), rarity, piece)
             })
             .map(|(_, piece)| piece)
     }
@@ -248,7 +249,7 @@ impl Picker {
                 .min()
                 .map(|(.., piece)| piece);
         }
-        buckets.rarest_first(rng).find(|&piece| peer.may_request(piece))
+        buckets.rarest_first(peer.least_copies(), rng).find(|&piece| peer.may_request(piece))
     }
 
     fn begin(&mut self, piece: PieceIndex, peer: &Peer, choice: &mut Choice<'_>) -> bool {
@@ -314,5 +315,5 @@ fn random_first(buckets: &Buckets, peer: &Peer, rng: &mut Xoshiro256PlusPlus) ->
     (start..pieces)
         .chain(0..start)
         .find(|&piece| buckets.priority(piece) == Some(highest) && peer.may_request(piece))
-        .or_else(|| buckets.rarest_first(rng).find(|&piece| peer.may_request(piece)))
+        .or_else(|| buckets.rarest_first(peer.least_copies(), rng).find(|&piece| peer.may_request(piece)))
 }

@@ -6,11 +6,13 @@ use peerage_content::PieceIndex;
 
 use super::choke::{self, Candidate, Choker};
 use super::peer::Peer;
-use super::superseed::SuperSeed;
+use super::superseed::{Reveal, SuperSeed};
 use super::{Output, PeerKey, Swarm};
 
 /// As many times the slots may be unchoked, when most of those who are take nothing.
 const IDLE_SLOTS: usize = 3;
+/// Pieces of which peers are told at a time when super-seeding ends: wires take some thousand orders before they are taken for dead.
+const REVEALED: u32 = 512;
 
 impl Swarm {
     pub(super) fn on_sent(&mut self, now: Instant, key: PeerKey, bytes: u64) {
@@ -83,7 +85,8 @@ impl Swarm {
         let slots = self.slots(now);
         let slots = slots + choke::optimistic_slots(slots);
         let served = || self.peers.values().filter(|peer| !peer.choked && peer.interested);
-        let taken = served().filter(|peer| peer.takes(now)).count();
+        // While our own limit holds everyone back nobody can tell who would take more.
+        let taken = served().filter(|peer| self.throttled.up || peer.takes(now)).count();
         let free = slots.saturating_sub(taken).min((IDLE_SLOTS * slots).saturating_sub(served().count()));
         self.someone_waits = self.peers.values().any(|peer| peer.choked && peer.interested);
         if free == 0 || !self.someone_waits {
@@ -136,18 +139,30 @@ impl Swarm {
         }
     }
 
-    /// Tells those that were shown only some pieces about the rest.
+    /// Those that were shown only some pieces are told about the rest from now on.
     pub(super) fn end_super_seeding(&mut self) {
-        let Some(super_seed) = self.super_seed.take() else { return };
-        let keys: Vec<PeerKey> = super_seed.peers().collect();
-        for key in keys {
+        if let Some(super_seed) = self.super_seed.take() {
+            self.reveal = Some(Reveal { super_seed, next: 0 });
+            self.reveal_some();
+        }
+    }
+
+    /// Tells those that were shown only some pieces about some more.
+    pub(super) fn reveal_some(&mut self) {
+        let Some(reveal) = &mut self.reveal else { return };
+        let pieces = reveal.next..self.layout.piece_count().min(reveal.next + REVEALED);
+        reveal.next = pieces.end;
+        for key in reveal.super_seed.peers() {
             let Some(peer) = self.peers.get(&key) else { continue };
-            let unseen = self
-                .picker
-                .have
-                .iter()
-                .filter(|&piece| !peer.has(piece) && !super_seed.was_shown(key, piece));
+            let unseen = pieces.clone().filter(|&piece| {
+                self.picker.have.contains(piece)
+                    && !peer.has(piece)
+                    && !reveal.super_seed.was_shown(key, piece)
+            });
             self.outputs.extend(unseen.map(|piece| Output::Announce { peer: Some(key), piece }));
+        }
+        if pieces.end == self.layout.piece_count() {
+            self.reveal = None;
         }
     }
 

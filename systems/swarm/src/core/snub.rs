@@ -1,7 +1,8 @@
 //! Peers that take requests and send nothing.
 //!
 //! A peer that gave no block for [`SNUB_AFTER`] is snubbed: its blocks are free for others, and it is asked for one block at a
-//! time, once per [`SNUB_AFTER`], until it sends something. One that stays silent for [`STALLED_AFTER`] is sent away.
+//! time, once per [`SNUB_AFTER`], until it sends something. One that lets such a trial pass after [`STALLED_AFTER`] of silence is
+//! sent away. While a limit of our own holds back what peers send, silence says little, and patience is longer.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 pub(super) const SNUB_AFTER: Duration = Duration::from_secs(30);
 /// Silence after which a snubbed peer is sent away.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(300);
+/// Patience is so many times longer while a limit of our own holds peers back.
+const THROTTLED_PATIENCE: u32 = 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Snub {
@@ -24,7 +27,7 @@ pub(super) enum Verdict {
     Fine,
     /// Its requests have waited too long: take them back.
     TakeBack,
-    /// It never answers.
+    /// It never answers: the same, and nothing more is to be hoped for.
     Stalled,
 }
 
@@ -52,8 +55,8 @@ impl Snub {
         self.waiting_since = None;
     }
 
-    /// It choked us, so that silence is no fault.
-    pub(super) fn on_choked(&mut self) {
+    /// It choked us, or we want nothing more of it: silence is no fault.
+    pub(super) fn forgive(&mut self) {
         *self = Self::default();
     }
 
@@ -66,20 +69,18 @@ impl Snub {
         self.snubbed.is_none_or(|(_, tried)| now.saturating_duration_since(tried) >= SNUB_AFTER)
     }
 
-    pub(super) fn look(&mut self, now: Instant) -> Verdict {
-        if let Some((since, _)) = self.snubbed
-            && now.saturating_duration_since(since) >= STALLED_AFTER
-        {
-            return Verdict::Stalled;
-        }
+    /// Judges by the time. `throttled`: a limit of our own holds back what peers send.
+    pub(super) fn look(&mut self, now: Instant, throttled: bool) -> Verdict {
         let Some(since) = self.waiting_since else { return Verdict::Fine };
-        if now.saturating_duration_since(since) < SNUB_AFTER {
+        let patience = if throttled { THROTTLED_PATIENCE } else { 1 };
+        if now.saturating_duration_since(since) < patience * SNUB_AFTER {
             return Verdict::Fine;
         }
-        self.waiting_since = None;
         let first = self.snubbed.map_or(since, |(first, _)| first);
-        self.snubbed = Some((first, now));
-        Verdict::TakeBack
+        let tried = self.snubbed.replace((first, now)).is_some();
+        self.waiting_since = None;
+        let stalled = tried && now.saturating_duration_since(first) >= patience * STALLED_AFTER;
+        if stalled { Verdict::Stalled } else { Verdict::TakeBack }
     }
 }
 
@@ -92,13 +93,14 @@ mod tests {
         let start = Instant::now();
         let mut snub = Snub::default();
         snub.on_request(start);
-        assert_eq!(snub.look(start + SNUB_AFTER / 2), Verdict::Fine);
+        assert_eq!(snub.look(start + SNUB_AFTER / 2, false), Verdict::Fine);
         let later = start + SNUB_AFTER;
-        assert_eq!(snub.look(later), Verdict::TakeBack);
+        assert_eq!(snub.look(later, true), Verdict::Fine, "we hold it back ourselves");
+        assert_eq!(snub.look(later, false), Verdict::TakeBack);
         assert!(snub.is_snubbed() && !snub.may_try(later) && snub.may_try(later + SNUB_AFTER));
         assert!(snub.on_block(later, false));
         assert!(!snub.is_snubbed());
-        assert_eq!(snub.look(later + STALLED_AFTER), Verdict::Fine, "nothing was asked");
+        assert_eq!(snub.look(later + STALLED_AFTER, false), Verdict::Fine, "nothing was asked");
     }
 
     #[test]
@@ -106,9 +108,12 @@ mod tests {
         let start = Instant::now();
         let mut snub = Snub::default();
         snub.on_request(start);
-        assert_eq!(snub.look(start + SNUB_AFTER), Verdict::TakeBack);
+        assert_eq!(snub.look(start + SNUB_AFTER, false), Verdict::TakeBack);
         snub.on_request(start + 2 * SNUB_AFTER);
-        assert_eq!(snub.look(start + 3 * SNUB_AFTER), Verdict::TakeBack);
-        assert_eq!(snub.look(start + STALLED_AFTER), Verdict::Stalled);
+        assert_eq!(snub.look(start + 3 * SNUB_AFTER, false), Verdict::TakeBack);
+        let later = start + STALLED_AFTER;
+        assert_eq!(snub.look(later, false), Verdict::Fine, "nothing was asked since");
+        snub.on_request(later);
+        assert_eq!(snub.look(later + SNUB_AFTER, false), Verdict::Stalled);
     }
 }

@@ -28,12 +28,23 @@ impl Swarm {
         self.peers.values().map(|peer| peer.stats(now, self.layout.piece_count())).collect()
     }
 
+    /// Block bytes received and sent so far.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.downloaded, self.uploaded)
+    }
+
     /// Whole copies of what is wanted among the connected peers: the rarest piece's, and the share of pieces with more.
     fn distributed_copies(&self) -> f32 {
         let copies = &self.picker.index.copies;
+        let wishes = &self.picker.wishes;
+        let pieces = self.layout.piece_count();
+        if wishes.are_plain() {
+            let (rarest, above) = copies.rarest();
+            return if pieces == 0 { 0.0 } else { rarest as f32 + above as f32 / pieces as f32 };
+        }
         let mut rarest = u32::MAX;
         let (mut wanted, mut above) = (0_u32, 0_u32);
-        for piece in (0..self.layout.piece_count()).filter(|&piece| self.picker.wishes.is_wanted(piece)) {
+        for piece in (0..pieces).filter(|&piece| wishes.is_wanted(piece)) {
             let count = copies.total(piece);
             if count < rarest {
                 rarest = count;

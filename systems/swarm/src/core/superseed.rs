@@ -23,6 +23,14 @@ pub(super) struct SuperSeed {
     unproven: BTreeMap<PieceIndex, Vec<PeerKey>>,
 }
 
+/// What is left to tell after super-seeding.
+#[derive(Debug)]
+pub(super) struct Reveal {
+    pub(super) super_seed: Box<SuperSeed>,
+    /// The first piece that was not told of yet.
+    pub(super) next: PieceIndex,
+}
+
 #[derive(Debug)]
 struct Shown {
     piece: PieceIndex,

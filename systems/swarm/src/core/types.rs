@@ -135,12 +135,28 @@ pub enum Input<'a> {
         /// The address.
         address: SocketAddr,
     },
+    /// A dial asked for by [`Output::Dial`] was not tried, because the process has all the connections it may have. That says nothing about the address.
+    NoRoom {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Whether the rate limits of the user hold back what we receive and send.
+    Throttled(Throttled),
     /// A peer is connected; the wire's handshake is done.
     Joined {
         /// Its key, chosen by the driver.
         peer: PeerKey,
         /// What it is.
         caps: PeerCaps,
+    },
+    /// A peer told more about itself than was known when it joined.
+    Caps {
+        /// Who.
+        peer: PeerKey,
+        /// Requests it is willing to queue, if it said.
+        requests_max: Option<usize>,
+        /// Where it listens, if it said.
+        listen_address: Option<SocketAddr>,
     },
     /// A peer is gone.
     Left {
@@ -243,20 +259,37 @@ pub enum Input<'a> {
     },
     /// How much the user wants pieces.
     Prioritise {
-        /// Which.
-        pieces: Range<PieceIndex>,
-        /// How much.
-        priority: Priority,
+        /// Which, and how much. Later ranges count more than earlier ones; pieces in none stay as they are. Only the outcome counts: nothing is
+        /// given up between two ranges.
+        ranges: &'a [(Range<PieceIndex>, Priority)],
     },
-    /// A reader waits for this piece at that time (streaming).
+    /// A reader waits for this piece at that time (streaming). It is wanted until it is verified or the reader has gone, whatever its priority.
     Deadline {
+        /// Who waits.
+        reader: ReaderId,
         /// Which.
         piece: PieceIndex,
         /// When it is needed.
         at: Instant,
     },
-    /// The reader went elsewhere: all deadlines are off.
-    ClearDeadlines,
+    /// A reader went away or elsewhere: its deadlines are off.
+    ClearDeadlines {
+        /// Who.
+        reader: ReaderId,
+    },
+}
+
+/// Somebody who reads while the content is fetched; chosen by the driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReaderId(pub u64);
+
+/// Which ways the rate limits of the user bind at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// More would be sent without them.
+    pub up: bool,
+    /// More would be received without them.
+    pub down: bool,
 }
 
 /// What to do with block data.
@@ -286,6 +319,8 @@ pub enum Dismissal {
     Stalled,
     /// Already connected to this peer.
     Duplicate,
+    /// It says again and again what it has.
+    Restless,
 }
 
 /// What to do.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use peerage_content::{PieceIndex, PieceSet};
 
-use super::Priority;
+use super::{Priority, ReaderId};
 
 #[derive(Debug)]
 pub(super) struct Wishes {
@@ -17,7 +17,8 @@ pub(super) struct Wishes {
     priorities: Option<Box<[Priority]>>,
     /// Pieces whose hash is not known yet; `None` while all are known.
     unknown: Option<PieceSet>,
-    due: BTreeMap<PieceIndex, Instant>,
+    /// Pieces that readers wait for.
+    due: BTreeMap<(PieceIndex, ReaderId), Instant>,
     by_time: BTreeSet<(Instant, PieceIndex)>,
 }
 
@@ -33,9 +34,22 @@ impl Wishes {
         }
     }
 
-    /// Whether the user wants the piece.
+    /// Whether the user, or a reader, wants the piece.
     pub(super) fn is_wanted(&self, piece: PieceIndex) -> bool {
-        piece < self.pieces && self.priority(piece) != Priority::Skip
+        piece < self.pieces && (self.priority(piece) != Priority::Skip || self.deadline(piece).is_some())
+    }
+
+    /// Whether every piece is wanted.
+    pub(super) fn are_plain(&self) -> bool {
+        self.priorities.is_none()
+    }
+
+    /// The priority by which a piece is listed: one that only a reader wants comes before all others.
+    pub(super) fn rank(&self, piece: PieceIndex) -> Priority {
+        match self.priority(piece) {
+            Priority::Skip if self.deadline(piece).is_some() => Priority::High,
+            priority => priority,
+        }
     }
 
     /// Whether the piece is wanted and could be verified.
@@ -71,25 +85,54 @@ impl Wishes {
         pieces.start.min(self.pieces)..pieces.end.min(self.pieces)
     }
 
-    pub(super) fn set_deadline(&mut self, piece: PieceIndex, at: Instant) {
-        self.clear_deadline(piece);
-        self.due.insert(piece, at);
-        self.by_time.insert((at, piece));
+    /// A reader wants a piece by that time; earlier wishes of its for the piece are void.
+    pub(super) fn set_deadline(&mut self, reader: ReaderId, piece: PieceIndex, at: Instant) {
+        self.retime(piece, |due| {
+            due.insert((piece, reader), at);
+        });
     }
 
+    /// Nobody waits for the piece any more.
     pub(super) fn clear_deadline(&mut self, piece: PieceIndex) {
-        if let Some(at) = self.due.remove(&piece) {
-            self.by_time.remove(&(at, piece));
+        if !self.due.is_empty() {
+            self.retime(piece, |due| due.retain(|(due, _), _| *due != piece));
         }
     }
 
-    pub(super) fn clear_deadlines(&mut self) {
-        self.due.clear();
-        self.by_time.clear();
+    /// The pieces that a reader waits for.
+    pub(super) fn awaited_by(&self, reader: ReaderId) -> Vec<PieceIndex> {
+        self.due.keys().filter(|(_, who)| *who == reader).map(|(piece, _)| *piece).collect()
     }
 
+    /// A reader waits for a piece no longer.
+    pub(super) fn forget_deadline(&mut self, reader: ReaderId, piece: PieceIndex) {
+        self.retime(piece, |due| {
+            due.remove(&(piece, reader));
+        });
+    }
+
+    /// When the most impatient reader wants a piece.
     pub(super) fn deadline(&self, piece: PieceIndex) -> Option<Instant> {
-        self.due.get(&piece).copied()
+        if self.due.is_empty() {
+            return None;
+        }
+        let of_piece = (piece, ReaderId(0))..=(piece, ReaderId(u64::MAX));
+        self.due.range(of_piece).map(|(_, at)| *at).min()
+    }
+
+    /// Changes what readers want of a piece, and lets the order by time follow.
+    fn retime(
+        &mut self,
+        piece: PieceIndex,
+        change: impl FnOnce(&mut BTreeMap<(PieceIndex, ReaderId), Instant>),
+    ) {
+        let before = self.deadline(piece);
+        change(&mut self.due);
+        let after = self.deadline(piece);
+        if before != after {
+            before.map(|at| self.by_time.remove(&(at, piece)));
+            after.map(|at| self.by_time.insert((at, piece)));
+        }
     }
 
     /// Pieces that a reader waits for, the most urgent first.

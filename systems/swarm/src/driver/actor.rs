@@ -1,23 +1,28 @@
 //! The task of one transfer: owns the core, the intake and the records.
+//!
+//! It waits for nobody: workers report over channels that it drains, and get their jobs without a wait. `disk` is the part of it
+//! that keeps the core and the files in agreement.
+
+mod disk;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use peerage_content::{
-    Intake, IntakeEvent, Layout, PieceIndex, PieceSet, StorageError, Store, Truth, recheck,
-};
+use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
+
+use self::disk::Check;
 
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
-use super::throttle::{PeerThrottle, Throttle};
+use super::throttle::{Direction, PeerThrottle, Throttle};
 use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
-use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm};
+use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm, Throttled};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
 const ORDERS: usize = 2_048;
@@ -25,18 +30,8 @@ const ORDERS: usize = 2_048;
 const VERDICTS: usize = 64;
 /// How often numbers are published.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
-/// How often buffers held for slow pieces are looked at: other transfers may need them.
-const RELIEVE_EVERY: Duration = Duration::from_secs(1);
-/// How often complete files are compared with their stamps. Serving notices a change too, but only of what is asked for, and bytes that the
-/// kernel already holds for sending change with the file.
-const COMPARE_EVERY: Duration = Duration::from_secs(10);
-/// The same while nobody is connected.
-const COMPARE_IDLE: Duration = Duration::from_secs(60);
-/// How long after a storage error writing is tried again. It doubles while that fails, because every attempt fetches data that may
-/// have to be thrown away.
-const STORAGE_RETRY: Duration = Duration::from_secs(3);
-/// How often it doubles: to 24 s.
-const STORAGE_DOUBLINGS_MAX: u32 = 3;
+/// How often buffers held for slow pieces are looked at, since other transfers may need them, and links that closed without a word.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Messages handled before outputs are looked at.
 const BATCH: usize = 64;
 
@@ -48,8 +43,9 @@ pub(super) enum Message {
     Left(PeerKey),
     Known(Vec<SocketAddr>, Found),
     DialFailed(SocketAddr),
+    NoRoom(SocketAddr),
     Control(Control),
-    Checked { verified: PieceSet },
+    Checked(Box<Rechecked>),
     Compared { same: bool },
 }
 
@@ -63,20 +59,25 @@ pub(super) struct Actor {
     truth: Arc<Truth>,
     resources: Resources,
     throttle: Arc<Throttle>,
+    /// Whether the limits bind, as the core was told.
+    throttled: Throttled,
     messages: mpsc::WeakSender<Message>,
     dialer: Arc<dyn Dialer>,
-    peers: HashMap<PeerKey, mpsc::Sender<Order>>,
+    peers: HashMap<PeerKey, Wire>,
     peers_seen: u64,
     waiting: HashMap<PieceIndex, Vec<oneshot::Sender<()>>>,
     publish: watch::Sender<Progress>,
     published_at: Instant,
-    relieve_at: Instant,
+    look_at: Instant,
     /// When complete files are compared with their stamps next; `None` while a comparison is under way.
     compare_at: Option<Instant>,
+    /// From 0 to 1: keeps transfers that began together from comparing together.
+    stagger: f64,
     /// Whether missing pieces may be fetched at all.
     may_fetch: bool,
     paused: bool,
     checking: Option<Check>,
+    /// Pieces to be hashed when storage works again, or when their hash is known.
     suspect: PieceSet,
     stalled: Option<(String, Instant)>,
     /// Stalls since something was written.
@@ -85,13 +86,17 @@ pub(super) struct Actor {
     /// [`Store::losses`] as of the last comparison with the core.
     losses: u64,
     finished: bool,
+    super_seeding: bool,
+    /// Peers were told that we will download nothing.
+    told_upload_only: bool,
     totals: (u64, u64),
 }
 
-/// A recheck under way.
-struct Check {
-    hashed: Arc<AtomicU64>,
-    total: u64,
+/// Our end of a link.
+struct Wire {
+    orders: mpsc::Sender<Order>,
+    /// What we have is nothing to it.
+    serves_only: bool,
 }
 
 impl Actor {
@@ -102,24 +107,29 @@ impl Actor {
         publish: watch::Sender<Progress>,
     ) -> Self {
         let now = Instant::now();
+        let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
-        for (pieces, priority) in parts.priorities {
-            core.handle(now, Input::Prioritise { pieces, priority });
-        }
+        core.handle(now, Input::Prioritise { ranges: &parts.priorities });
         for entry in parts.truth.missing_layers() {
-            core.handle(now, Input::Knowable { pieces: parts.layout.pieces_of(entry), known: false });
+            let pieces = parts.layout.pieces_of(entry);
+            // The v1 hashes of a hybrid verify what its missing layers do not.
+            if !pieces.clone().all(|piece| parts.truth.knows(piece)) {
+                core.handle(now, Input::Knowable { pieces, known: false });
+            }
         }
+        let stagger = parts.seed as f64 / u64::MAX as f64;
         Self {
             core,
             intake: None,
             verdicts: mpsc::channel(VERDICTS),
-            records: Records::new(parts.journal, parts.note, parts.totals),
+            records: Records::new(parts.journal, parts.note, parts.totals, now),
             layout: parts.layout,
             store: parts.store,
             truth: parts.truth,
             resources,
             throttle: parts.throttle,
+            throttled: Throttled::default(),
             messages,
             dialer: parts.dialer,
             peers: HashMap::new(),
@@ -127,8 +137,9 @@ impl Actor {
             waiting: HashMap::new(),
             publish,
             published_at: now,
-            relieve_at: now,
-            compare_at: Some(now + COMPARE_EVERY),
+            look_at: now,
+            compare_at: Some(now + disk::COMPARE_IDLE.mul_f64(0.5 + stagger)),
+            stagger,
             may_fetch: parts.fetching,
             paused: false,
             checking: None,
@@ -138,14 +149,15 @@ impl Actor {
             changed: None,
             losses: 0,
             finished: false,
+            super_seeding,
+            told_upload_only: false,
             totals: parts.totals,
         }
     }
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, cancel: CancellationToken) {
-        let suspect = std::mem::take(&mut self.suspect);
-        if !suspect.is_empty() {
-            self.check(suspect);
+        if !self.check_suspects() {
+            self.changed = self.share_lost();
         }
         self.flow(Instant::now());
         self.settle(Instant::now());
@@ -162,6 +174,12 @@ impl Actor {
                 () = cancel.cancelled() => break,
                 Some(verdict) = self.verdicts.1.recv() => self.verdict(verdict),
                 Some(message) = inbox.recv() => self.message(message),
+                outcome = self.records.outcome() => {
+                    let now = Instant::now();
+                    if let Err(error) = self.records.heed(outcome, now) {
+                        self.stall(now, &error);
+                    }
+                }
                 () = &mut timer => {}
             }
             for _ in 0..BATCH {
@@ -175,17 +193,24 @@ impl Actor {
             }
             self.turn(Instant::now());
         }
+        // Nobody waits for the inbox any more.
         inbox.close();
-        self.records.totals(self.totals_now());
-        let (mut records, store) = (self.records, self.store);
-        drop(self.peers);
-        let closed = tokio::task::spawn_blocking(move || {
-            records.close(&store);
-            store.close();
-        });
-        if let Err(error) = closed.await {
-            warn!(%error, "progress could not be recorded at the end");
+        let now = Instant::now();
+        let totals = self.totals_now();
+        self.records.totals(totals, now);
+        // `publish` stays in `self` and goes last: that is how others know that nothing more is written.
+        let Self { intake, mut records, store, peers, verdicts: (sender, mut verdicts), .. } = self;
+        drop(peers);
+        drop(intake.map(Intake::stop));
+        drop(sender);
+        // Until the last worker has let go of the intake.
+        while let Some(verdict) = verdicts.recv().await {
+            if let IntakeEvent::Verified(piece) = verdict {
+                records.verified(piece, now);
+            }
         }
+        records.close(store.clone()).await;
+        store.close();
     }
 
     /// When the task must wake though nothing happened.
@@ -193,8 +218,7 @@ impl Actor {
         let mut deadline = self.published_at + Duration::from_secs(30);
         let sooner =
             [self.core.poll_timeout(), self.records.timeout(), self.stalled.as_ref().map(|(_, at)| *at)];
-        let compare_at = self.compare_at.filter(|_| self.finished);
-        for at in sooner.into_iter().flatten().chain(compare_at) {
+        for at in sooner.into_iter().flatten().chain(self.compare_due()) {
             deadline = deadline.min(at);
         }
         if !self.peers.is_empty() || self.checking.is_some() {
@@ -207,30 +231,49 @@ impl Actor {
     fn turn(&mut self, now: Instant) {
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle(now, Input::Tick);
-            let gone: Vec<_> =
-                self.peers.iter().filter(|(_, orders)| orders.is_closed()).map(|(key, _)| *key).collect();
-            gone.into_iter().for_each(|peer| self.left(peer));
         }
         if self.stalled.as_ref().is_some_and(|(_, at)| *at <= now) {
-            debug!("trying to write again");
+            debug!("trying to use the files again");
             self.stalled = None;
+            self.check_suspects();
             self.flow(now);
         }
+        if now >= self.look_at {
+            self.look_at = now + LOOK_EVERY;
+            self.look();
+        }
         self.settle(now);
-        if self.finished && self.checking.is_none() && self.compare_at.is_some_and(|at| at <= now) {
+        if self.compare_due().is_some_and(|at| at <= now) {
             self.compare();
         }
         self.records.tick(now, &self.store, &self.resources.workers);
+        if now >= self.published_at + PUBLISH_EVERY {
+            self.heed_throttles(now);
+            self.records.totals(self.totals_now(), now);
+            self.publish_now(now);
+        }
+    }
+
+    /// What is easily overlooked: buffers that nobody asks back, and peers whose farewell found the inbox full.
+    fn look(&mut self) {
         if self.resources.pool.usage().0 > 0
             && let Some(intake) = &mut self.intake
-            && now >= self.relieve_at
         {
-            self.relieve_at = now + RELIEVE_EVERY;
             intake.relieve();
         }
-        if now >= self.published_at + PUBLISH_EVERY {
-            self.records.totals(self.totals_now());
-            self.publish_now(now);
+        let gone: Vec<_> =
+            self.peers.iter().filter(|(_, wire)| wire.orders.is_closed()).map(|(key, _)| *key).collect();
+        gone.into_iter().for_each(|peer| self.left(peer));
+    }
+
+    /// Tells the core when rate limits begin or cease to bind: it judges peers by what they send and take.
+    fn heed_throttles(&mut self, now: Instant) {
+        let binds =
+            |direction| self.throttle.binds(direction, now) || self.resources.throttle.binds(direction, now);
+        let throttled = Throttled { up: binds(Direction::Up), down: binds(Direction::Down) };
+        if self.throttled != throttled {
+            self.throttled = throttled;
+            self.core.handle(now, Input::Throttled(throttled));
         }
     }
 
@@ -244,16 +287,12 @@ impl Actor {
                 self.core.handle(now, Input::Known { addresses: &addresses, found });
             }
             Message::DialFailed(address) => self.core.handle(now, Input::DialFailed { address }),
+            Message::NoRoom(address) => self.core.handle(now, Input::NoRoom { address }),
             Message::Control(control) => self.control(now, control),
-            Message::Checked { verified } => self.checked(now, &verified),
-            Message::Compared { same } => {
-                let pause = if self.peers.is_empty() { COMPARE_IDLE } else { COMPARE_EVERY };
-                self.compare_at = Some(now + pause);
-                if !same {
-                    self.files_changed(now);
-                }
-            }
+            Message::Checked(found) => self.checked(now, &found),
+            Message::Compared { same } => self.compared(now, same),
         }
+        self.carry_out();
     }
 
     fn join(&mut self, now: Instant, caps: PeerCaps, reply: oneshot::Sender<PeerLink>) {
@@ -274,7 +313,8 @@ impl Actor {
             ),
         };
         if reply.send(link).is_ok() {
-            self.peers.insert(key, orders);
+            self.peers.insert(key, Wire { orders, serves_only: caps.serves_only });
+            self.compare_by(now + disk::COMPARE_EVERY);
             self.core.handle(now, Input::Joined { peer: key, caps });
         }
     }
@@ -290,14 +330,24 @@ impl Actor {
             WireEvent::Blocks(blocks) => {
                 for (block, data) in blocks {
                     if self.core.receive(now, peer, block) == Received::Wanted {
-                        self.intake().accept(block, data);
+                        if self.checking.is_none() {
+                            self.intake().accept(block, data);
+                        } else {
+                            // It was on its way when checking began, and nothing is written while files are read.
+                            self.core.handle(now, Input::Lost { piece: block.piece });
+                        }
                     }
+                    // A piece that is to be dropped is dropped before any further block of it comes.
+                    self.carry_out();
                 }
                 return;
             }
             WireEvent::FileChanged => return self.files_changed(now),
             WireEvent::Rejected(blocks) => {
                 return self.core.handle(now, Input::Rejected { peer, blocks: &blocks });
+            }
+            WireEvent::Caps { requests_max, listen_address } => {
+                Input::Caps { peer, requests_max, listen_address }
             }
             WireEvent::Has(availability) => Input::Has { peer, availability },
             WireEvent::Have(piece) => Input::Have { peer, piece },
@@ -338,39 +388,15 @@ impl Actor {
             }
             IntakeEvent::Failed { piece, error } => {
                 self.core.handle(now, Input::Lost { piece });
-                if self.stalled.is_none() {
-                    warn!(%error, "storage does not take data; trying again shortly");
-                }
                 if let Some(intake) = &mut self.intake {
                     intake.discard(piece);
                 }
-                self.stalled = Some((error.to_string(), now + STORAGE_RETRY));
-                self.flow(now);
-                self.publish_now(now);
+                self.stall(now, &error);
             }
             other => debug!(?other, "intake event without effect"),
         }
         self.heed_losses(now);
-    }
-
-    /// Waits before data is written again.
-    fn stall(&mut self, now: Instant, error: &StorageError) {
-        if self.stalled.is_none() {
-            warn!(%error, "storage does not take data; trying again shortly");
-            self.stalls += 1;
-        }
-        let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
-        self.stalled = Some((error.to_string(), now + pause));
-    }
-
-    /// Files of a download that were removed or replaced under our hands: their pieces are fetched anew.
-    fn heed_losses(&mut self, now: Instant) {
-        let losses = self.store.losses();
-        if self.losses != losses {
-            self.losses = losses;
-            let verified = self.store.verified();
-            self.adopt(now, &verified);
-        }
+        self.carry_out();
     }
 
     fn wake(&mut self, piece: PieceIndex) {
@@ -386,102 +412,34 @@ impl Actor {
                 self.flow(now);
                 self.publish_now(now);
             }
-            Control::Configure(config) => self.core.handle(now, Input::Configure(config)),
+            Control::Configure(config) => {
+                self.super_seeding = config.super_seeding;
+                self.core.handle(now, Input::Configure(config));
+            }
             Control::Prioritise(ranges) => {
-                for (pieces, priority) in ranges {
-                    self.core.handle(now, Input::Prioritise { pieces, priority });
-                }
+                self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
             }
-            Control::Await { piece, at, done } => {
+            Control::Await { reader, piece, at, done } => {
                 if self.store.is_verified(piece) {
                     let _ = done.send(());
                 } else {
                     self.waiting.entry(piece).or_default().push(done);
-                    self.core.handle(now, Input::Deadline { piece, at });
+                    self.core.handle(now, Input::Deadline { reader, piece, at });
                 }
             }
-            Control::WantBy(piece, at) => self.core.handle(now, Input::Deadline { piece, at }),
-            Control::ClearDeadlines => self.core.handle(now, Input::ClearDeadlines),
+            Control::WantBy { reader, piece, at } => {
+                self.core.handle(now, Input::Deadline { reader, piece, at });
+            }
+            Control::ClearDeadlines(reader) => self.core.handle(now, Input::ClearDeadlines { reader }),
             Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
-            Control::Knowable(pieces) => self.core.handle(now, Input::Knowable { pieces, known: true }),
+            Control::Knowable(pieces) => {
+                self.core.handle(now, Input::Knowable { pieces, known: true });
+                self.check_suspects();
+            }
             Control::Peers(reply) => {
                 let _ = reply.send(self.core.peers(now));
             }
-        }
-    }
-
-    /// Compares complete files with their stamps, on a worker.
-    fn compare(&mut self) {
-        let Some(messages) = self.messages.upgrade() else { return };
-        self.compare_at = None;
-        let store = self.store.clone();
-        self.resources.workers.run(move || {
-            let same = store.check_stamps().is_empty();
-            let _ = messages.blocking_send(Message::Compared { same });
-        });
-    }
-
-    /// Hashes pieces on a thread of its own; fetching waits for the outcome.
-    fn check(&mut self, pieces: PieceSet) {
-        if self.checking.is_some() {
-            return;
-        }
-        let Some(messages) = self.messages.upgrade() else { return };
-        let total = pieces.iter().map(|piece| u64::from(self.layout.piece_size(piece))).sum();
-        let hashed = Arc::new(AtomicU64::new(0));
-        self.checking = Some(Check { hashed: hashed.clone(), total });
-        let (store, truth) = (self.store.clone(), self.truth.clone());
-        self.flow(Instant::now());
-        tokio::task::spawn_blocking(move || {
-            let progress = |bytes| {
-                hashed.store(bytes, Ordering::Relaxed);
-                !messages.is_closed()
-            };
-            recheck(&store, &truth, &pieces, 0, &progress);
-            let _ = messages.blocking_send(Message::Checked { verified: store.verified() });
-        });
-    }
-
-    fn checked(&mut self, now: Instant, verified: &PieceSet) {
-        self.checking = None;
-        self.changed = None;
-        info!(verified = verified.count(), pieces = verified.len(), "checked");
-        self.adopt(now, verified);
-        self.flow(now);
-        self.publish_now(now);
-    }
-
-    /// Makes the core agree with what the store holds.
-    fn adopt(&mut self, now: Instant, verified: &PieceSet) {
-        for piece in 0..self.layout.piece_count() {
-            match (self.core.have().contains(piece), verified.contains(piece)) {
-                (false, true) => {
-                    self.core.handle(now, Input::Verified { piece });
-                    self.records.verified(piece, now);
-                    self.wake(piece);
-                }
-                (true, false) => {
-                    self.core.handle(now, Input::Lost { piece });
-                    self.records.lost(piece, now);
-                    self.finished = false;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn files_changed(&mut self, now: Instant) {
-        let first = self.store.changed().first().map(|entry| self.store.path_of(*entry));
-        let Some(path) = first else { return };
-        let verified = self.store.verified();
-        self.adopt(now, &verified);
-        let text = path.display().to_string();
-        if self.changed.as_ref() != Some(&text) {
-            warn!(file = %text, "changed since it was verified; it is no longer served");
-            self.changed = Some(text);
-            self.flow(now);
-            self.publish_now(now);
         }
     }
 
@@ -495,71 +453,73 @@ impl Actor {
         self.core.handle(now, Input::Flow { fetching, serving: !self.paused });
     }
 
-    /// Carries out what the core wants.
+    /// Carries out what the core wants, and completes what is complete.
     fn settle(&mut self, now: Instant) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::Request { peer, blocks } => self.order(peer, Order::Request(blocks)),
-                Output::Cancel { peer, blocks } => self.order(peer, Order::Cancel(blocks)),
-                Output::Choke { peer, choked } => self.order(peer, Order::Choke(choked)),
-                Output::Interest { peer, interested } => self.order(peer, Order::Interest(interested)),
-                Output::Introduce { peer, availability } => self.order(peer, Order::Introduce(availability)),
-                Output::Announce { peer: Some(peer), piece } => self.order(peer, Order::Have(piece)),
-                Output::Announce { peer: None, piece } => self.broadcast(|| Order::Have(piece)),
-                Output::Retract { piece } => self.broadcast(|| Order::DontHave(piece)),
-                Output::Discard { piece } => {
-                    if let Some(intake) = &mut self.intake {
-                        intake.discard(piece);
-                    }
-                }
-                Output::Dismiss { peer, why } => {
-                    self.order(peer, Order::Close(why));
-                    self.left(peer);
-                }
-                Output::Ban { address } => info!(host = %address.ip(), "banned: it sent bad data"),
-                Output::Dial { address } => self.dialer.dial(address),
-                Output::Finished => self.finished = false,
-            }
-        }
-        if !self.finished && self.checking.is_none() && self.stalled.is_none() && self.core.is_finished() {
+        self.carry_out();
+        let is_finished = self.core.is_finished();
+        if is_finished && !self.finished && self.checking.is_none() && self.stalled.is_none() {
             self.finish(now);
+            self.carry_out();
+        }
+        if self.told_upload_only != self.is_upload_only() {
+            self.told_upload_only = self.is_upload_only();
+            let upload_only = self.told_upload_only;
+            self.broadcast(|| Order::UploadOnly(upload_only));
         }
     }
 
-    /// Every wanted piece is verified: completes the files, once.
-    fn finish(&mut self, now: Instant) {
-        if self.may_fetch
-            && let Err(error) = self.store.finish()
-        {
-            self.stall(now, &error);
-            return;
-        }
-        self.heed_losses(now);
-        if !self.core.is_finished() {
-            return;
-        }
-        self.finished = true;
-        self.intake = None;
-        self.resources.pool.shrink();
-        self.records.totals(self.totals_now());
-        self.records.complete(&self.store, &self.resources.workers);
-        self.broadcast(|| Order::UploadOnly);
-        self.publish_now(now);
+    /// Whether peers may know that we will download nothing. While super-seeding we pretend to.
+    fn is_upload_only(&self) -> bool {
+        self.finished && !self.super_seeding
     }
 
+    /// Carries out what the core wants. Its outputs are about the moment they were made: nothing may be given to the intake, or to
+    /// the core, before they are taken.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.core.poll_output() {
+            self.carry_out_one(output);
+        }
+    }
+
+    fn carry_out_one(&mut self, output: Output) {
+        match output {
+            Output::Request { peer, blocks } => self.order(peer, Order::Request(blocks)),
+            Output::Cancel { peer, blocks } => self.order(peer, Order::Cancel(blocks)),
+            Output::Choke { peer, choked } => self.order(peer, Order::Choke(choked)),
+            Output::Interest { peer, interested } => self.order(peer, Order::Interest(interested)),
+            Output::Introduce { peer, availability } => self.order(peer, Order::Introduce(availability)),
+            Output::Announce { peer: Some(peer), piece } => self.order(peer, Order::Have(piece)),
+            Output::Announce { peer: None, piece } => self.broadcast(|| Order::Have(piece)),
+            Output::Retract { piece } => self.broadcast(|| Order::DontHave(piece)),
+            Output::Discard { piece } => {
+                if let Some(intake) = &mut self.intake {
+                    intake.discard(piece);
+                }
+            }
+            Output::Dismiss { peer, why } => {
+                self.order(peer, Order::Close(why));
+                self.left(peer);
+            }
+            Output::Ban { address } => info!(host = %address.ip(), "banned: it sent bad data"),
+            Output::Dial { address } => self.dialer.dial(address),
+            Output::Finished => self.finished = false,
+        }
+    }
+
+    /// Orders all peers that care what we have.
     fn broadcast(&mut self, order: impl Fn() -> Order) {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, orders)| orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
     }
 
     fn order(&mut self, peer: PeerKey, order: Order) {
-        if let Some(orders) = self.peers.get(&peer)
-            && orders.try_send(order).is_err()
+        if let Some(wire) = self.peers.get(&peer)
+            && wire.orders.try_send(order).is_err()
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);
@@ -567,8 +527,8 @@ impl Actor {
     }
 
     fn totals_now(&self) -> (u64, u64) {
-        let stats = self.core.stats(Instant::now());
-        (self.totals.0 + stats.downloaded, self.totals.1 + stats.uploaded)
+        let (downloaded, uploaded) = self.core.totals();
+        (self.totals.0 + downloaded, self.totals.1 + uploaded)
     }
 
     fn activity(&self) -> Activity {
@@ -594,6 +554,7 @@ impl Actor {
             activity: self.activity(),
             verified_bytes: self.store.verified_bytes(),
             finished: self.finished,
+            upload_only: self.is_upload_only(),
             downloaded_total: self.totals.0 + stats.downloaded,
             uploaded_total: self.totals.1 + stats.uploaded,
             stats,

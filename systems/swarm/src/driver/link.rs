@@ -1,5 +1,6 @@
 //! What a wire and a transfer say to each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use peerage_content::{Block, BlockBuf, BlockPool, PieceIndex, Store};
@@ -26,8 +27,8 @@ pub enum Order {
     Have(PieceIndex),
     /// Tell that a piece is gone.
     DontHave(PieceIndex),
-    /// Tell that we will download nothing (more).
-    UploadOnly,
+    /// Tell whether we will download nothing (more).
+    UploadOnly(bool),
     /// Close the connection.
     Close(Dismissal),
 }
@@ -37,6 +38,13 @@ pub enum Order {
 pub enum WireEvent {
     /// Data that arrived, in order.
     Blocks(Vec<(Block, BlockBuf)>),
+    /// What it said of itself after it had joined: requests it is willing to queue, and where it listens.
+    Caps {
+        /// Requests it is willing to queue.
+        requests_max: Option<usize>,
+        /// Where it listens.
+        listen_address: Option<SocketAddr>,
+    },
     /// The whole of what the peer has.
     Has(Availability),
     /// It got a piece.
@@ -95,7 +103,7 @@ impl PeerLink {
 }
 
 impl Drop for PeerLink {
-    /// Says goodbye at once if there is room; else the transfer finds the closed link at its next tick.
+    /// Says goodbye at once if there is room; else the transfer finds the closed link within a second.
     fn drop(&mut self) {
         let _ = self.messages.try_send(Message::Left(self.key));
     }

@@ -16,6 +16,8 @@
 mod actor;
 mod link;
 mod records;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod transfer;
 

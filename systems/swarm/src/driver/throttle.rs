@@ -63,6 +63,12 @@ impl Throttle {
         self.gate(direction).with(|limiter| limiter.rate())
     }
 
+    /// Whether the limit holds anybody back at present.
+    pub fn binds(&self, direction: Direction, now: Instant) -> bool {
+        let gate = self.gate(direction);
+        gate.is_limited() && gate.with(|limiter| limiter.binds(now))
+    }
+
     fn gate(&self, direction: Direction) -> &Gate {
         match direction {
             Direction::Up => &self.up,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use peerage_content::{BlockPool, Journal, Layout, PieceIndex, PieceSet, Store, Truth, Workers};
@@ -13,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::actor::{Actor, Message};
 use super::link::{LinkClosed, PeerLink};
 use super::throttle::Throttle;
-use crate::core::{Config, Found, PeerCaps, PeerStats, Priority, Stats};
+use crate::core::{Config, Found, PeerCaps, PeerStats, Priority, ReaderId, Stats};
 
 /// Messages waiting for a transfer before its wires wait too.
 const INBOX: usize = 256;
@@ -62,8 +63,8 @@ pub struct TransferParts {
     pub dialer: Arc<dyn Dialer>,
 }
 
-/// Connects to peers over some wire. Every dial is answered by [`Transfer::join`] or [`Transfer::dial_failed`]; the core bounds how many are
-/// under way.
+/// Connects to peers over some wire. Every dial is answered by [`Transfer::join`], [`Transfer::dial_failed`] or [`Transfer::no_room`]; the core
+/// bounds how many are under way.
 pub trait Dialer: Send + Sync + std::fmt::Debug {
     /// Begins to connect; does not wait.
     fn dial(&self, address: SocketAddr);
@@ -98,6 +99,8 @@ pub struct Progress {
     pub verified_bytes: u64,
     /// Every wanted piece is verified and the files are complete on disk.
     pub finished: bool,
+    /// Peers are told that nothing will be downloaded.
+    pub upload_only: bool,
     /// Bytes downloaded over all runs.
     pub downloaded_total: u64,
     /// Bytes uploaded over all runs.
@@ -110,9 +113,9 @@ pub(super) enum Control {
     Pause(bool),
     Configure(Config),
     Prioritise(Vec<(Range<PieceIndex>, Priority)>),
-    Await { piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
-    WantBy(PieceIndex, Instant),
-    ClearDeadlines,
+    Await { reader: ReaderId, piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
+    WantBy { reader: ReaderId, piece: PieceIndex, at: Instant },
+    ClearDeadlines(ReaderId),
     Verify,
     Knowable(Range<PieceIndex>),
     Peers(oneshot::Sender<Vec<PeerStats>>),
@@ -127,6 +130,7 @@ pub struct Transfer {
     store: Arc<Store>,
     truth: Arc<Truth>,
     throttle: Arc<Throttle>,
+    readers: Arc<AtomicU64>,
     cancel: CancellationToken,
 }
 
@@ -143,6 +147,7 @@ impl Transfer {
             store: parts.store.clone(),
             truth: parts.truth.clone(),
             throttle: parts.throttle.clone(),
+            readers: Arc::default(),
             cancel: cancel.clone(),
         };
         let tasks = resources.tasks.clone();
@@ -166,6 +171,11 @@ impl Transfer {
         let _ = self.send(Message::DialFailed(address)).await;
     }
 
+    /// A dial that was asked for was not tried, because there may be no further connections in this process. It is asked for again.
+    pub async fn no_room(&self, address: SocketAddr) {
+        let _ = self.send(Message::NoRoom(address)).await;
+    }
+
     /// Tells of addresses that may have the content.
     pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
         let _ = self.send(Message::Known(addresses, found)).await;
@@ -186,27 +196,32 @@ impl Transfer {
         let _ = self.control(Control::Prioritise(priorities)).await;
     }
 
+    /// A name for one who reads while the content is fetched.
+    pub fn reader(&self) -> ReaderId {
+        ReaderId(self.readers.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Waits until a piece is verified, wanting it at `at`.
     ///
     /// # Errors
     /// [`LinkClosed`] when the transfer ended before.
-    pub async fn wait_for(&self, piece: PieceIndex, at: Instant) -> Result<(), LinkClosed> {
+    pub async fn wait_for(&self, reader: ReaderId, piece: PieceIndex, at: Instant) -> Result<(), LinkClosed> {
         if self.store.is_verified(piece) {
             return Ok(());
         }
         let (done, verified) = oneshot::channel();
-        self.control(Control::Await { piece, at, done }).await?;
+        self.control(Control::Await { reader, piece, at, done }).await?;
         verified.await.map_err(|_| LinkClosed)
     }
 
     /// Wants a piece at that time, without waiting for it.
-    pub async fn want_by(&self, piece: PieceIndex, at: Instant) {
-        let _ = self.control(Control::WantBy(piece, at)).await;
+    pub async fn want_by(&self, reader: ReaderId, piece: PieceIndex, at: Instant) {
+        let _ = self.control(Control::WantBy { reader, piece, at }).await;
     }
 
-    /// Drops all deadlines: the reader went elsewhere.
-    pub async fn clear_deadlines(&self) {
-        let _ = self.control(Control::ClearDeadlines).await;
+    /// Drops the deadlines of a reader: it went away or elsewhere.
+    pub async fn clear_deadlines(&self, reader: ReaderId) {
+        let _ = self.control(Control::ClearDeadlines(reader)).await;
     }
 
     /// Hashes everything on disk again.
@@ -259,9 +274,10 @@ impl Transfer {
         &self.throttle
     }
 
-    /// Resolves when the transfer's task has recorded everything and ended.
+    /// Resolves when the transfer's task has ended: everything is recorded, and nothing more is written.
     pub async fn ended(&self) {
-        self.messages.closed().await;
+        let mut progress = self.progress.clone();
+        while progress.changed().await.is_ok() {}
     }
 
     /// The token that ends the task.

@@ -1,15 +1,17 @@
 //! One announce from beginning to end: look up, ask over both families, judge and deliver the peers.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use peerage_swarm::core::Found;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::address::{DialRules, Origin, Reach, reach};
 use crate::discovery::{Discovery, PeerSink};
 use crate::hash::SwarmHash;
-use crate::lookup::{Addresses, lookup};
+use crate::lookup::{Addresses, lookup, lookup_again};
 use crate::tracker::announce::PEERS_MAX;
 use crate::tracker::http::HttpTrackers;
 use crate::tracker::udp::{Ask, Reply, UdpTrackers};
@@ -25,8 +27,11 @@ const UDP_PATIENCE: Duration = Duration::from_secs(60);
 /// For saying goodbye: nobody waits for the answer.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Once one family has answered, how long the other may take.
+/// Once one family has answered, how long the other is waited for; then it goes on by itself.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Halves of announces under way that may go on by themselves.
+pub(super) const HALVES_MAX: usize = 128;
 
 /// What asking needs; shared by all announces under way.
 #[derive(Debug)]
@@ -36,21 +41,30 @@ pub(super) struct Asker {
     pub(super) rules: DialRules,
     pub(super) peers: PeerSink,
     pub(super) external_ip: watch::Sender<Option<IpAddr>>,
+    /// Places for halves, see [`HALVES_MAX`].
+    pub(super) halves: Arc<Semaphore>,
+    pub(super) cancel: CancellationToken,
 }
 
 impl Asker {
-    /// Announces over every family that the tracker has. Works if one of them does.
+    /// Announces over every family that the tracker has. `failures` in a row have been before. Works if one family does; the slower one may still be under way then, and
+    /// delivers what it learns.
     pub(super) async fn announce(
-        &self,
+        self: &Arc<Self>,
         tracker: &TrackerUrl,
+        failures: u32,
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, TrackerError> {
-        let addresses = lookup(tracker.url()).await?;
-        let over = |ipv6| self.announce_over(tracker, addresses, ipv6, request);
-        match (addresses.v4.is_some(), addresses.v6.is_some()) {
-            (true, true) => either(over(false), over(true)).await,
-            (_, v6) => over(v6).await,
+        let addresses = lookup_again(tracker.url(), failures).await?;
+        if addresses.v4.is_none() || addresses.v6.is_none() {
+            return self.announce_over(tracker, addresses, addresses.v6.is_some(), request).await;
         }
+        let half = |ipv6| {
+            let (asker, tracker, request) = (Arc::clone(self), tracker.clone(), request.clone());
+            let half = async move { asker.announce_over(&tracker, addresses, ipv6, &request).await };
+            lasting(&self.halves, &self.cancel, half)
+        };
+        either(half(false), half(true)).await
     }
 
     async fn announce_over(
@@ -95,7 +109,7 @@ impl Asker {
             && reach(ip) == Reach::Public
             && reach(from) == Reach::Public
         {
-            self.external_ip.send_replace(Some(ip));
+            self.external_ip.send_if_modified(|known| known.replace(ip) != Some(ip));
         }
         let addresses = self.rules.keep(response.peers.iter().copied(), Origin::Host(from), PEERS_MAX);
         if addresses.is_empty() {
@@ -145,7 +159,23 @@ fn url_data(tracker: &TrackerUrl) -> String {
     }
 }
 
-/// Runs both; once one has worked, the other gets only a little longer.
+/// Runs a half so that it goes on when nobody waits for it any longer, as long as there is a place.
+async fn lasting<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    cancel: &CancellationToken,
+    half: impl Future<Output = Result<T, TrackerError>> + Send + 'static,
+) -> Result<T, TrackerError> {
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else { return half.await };
+    let cancel = cancel.clone();
+    let half = tokio::spawn(async move {
+        let _place = place;
+        cancel.run_until_cancelled(half).await
+    });
+    let ended = || Err(TrackerError::Unreachable("shutting down".to_owned()));
+    half.await.ok().flatten().unwrap_or_else(ended)
+}
+
+/// Runs both; once one has worked, the other is waited for only a little longer.
 async fn either(
     v4: impl Future<Output = Result<AnnounceResponse, TrackerError>>,
     v6: impl Future<Output = Result<AnnounceResponse, TrackerError>>,
@@ -221,5 +251,19 @@ mod tests {
         let answer = either(std::future::pending(), async { Ok(response("8.8.8.8:1", 2)) }).await;
         assert!(answer.is_ok());
         assert_eq!(started.elapsed(), GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_slower_family_goes_on_when_it_is_no_longer_waited_for() {
+        let (places, cancel) = (Arc::new(Semaphore::new(2)), CancellationToken::new());
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let slow = async move {
+            tokio::time::sleep(GRACE * 3).await;
+            let _ = told.send(());
+            Err(failure())
+        };
+        let quick = async { Ok(response("8.8.8.8:1", 2)) };
+        assert!(either(lasting(&places, &cancel, slow), lasting(&places, &cancel, quick)).await.is_ok());
+        assert_eq!(heard.await, Ok(()), "it was not cut off");
     }
 }

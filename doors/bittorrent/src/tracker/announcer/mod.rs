@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::ask::Asker;
@@ -139,7 +139,7 @@ pub enum AnnouncerError {
         #[source]
         source: std::io::Error,
     },
-    /// No HTTP client (most likely no certificates).
+    /// No HTTP client.
     #[error("set up the HTTP client for trackers")]
     Http(#[source] reqwest::Error),
 }
@@ -183,7 +183,8 @@ impl Announcer {
             .map_err(|(address, source)| AnnouncerError::Socket { address, source })?;
         let http = HttpTrackers::new(&config.bind, &config.user_agent).map_err(AnnouncerError::Http)?;
         let external_ip = watch::Sender::new(None);
-        let asker = Arc::new(Asker { http, udp, rules, peers, external_ip });
+        let halves = Arc::new(Semaphore::new(ask::HALVES_MAX));
+        let asker = Arc::new(Asker { http, udp, rules, peers, external_ip, halves, cancel: cancel.clone() });
         let (commands, inbox) = mpsc::channel(INBOX);
         let task = Task::new(config, Arc::clone(&asker));
         tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
@@ -210,6 +211,12 @@ impl Announcer {
         self.send(Command::Hurry(swarm)).await;
     }
 
+    /// Somebody looks at a transfer: its trackers are asked for the size of the swarm, as far as they have not told it of late (BEP 48).
+    /// What they say shows in [`Announcer::status`].
+    pub async fn refresh(&self, swarm: SwarmHash) {
+        self.send(Command::Scrape(swarm)).await;
+    }
+
     /// Peers are told to dial this port from now on; all trackers hear of it as soon as they tolerate it.
     pub async fn set_port(&self, port: u16) {
         self.send(Command::SetPort(port)).await;
@@ -222,9 +229,9 @@ impl Announcer {
         status.await.unwrap_or_default()
     }
 
-    /// Our public address as a tracker last saw it (BEP 24). It is only what somebody said.
-    pub fn external_ip(&self) -> Option<IpAddr> {
-        *self.asker.external_ip.borrow()
+    /// Our public address as a tracker saw it last, as it changes (BEP 24). It is only what somebody said.
+    pub fn external_ip(&self) -> watch::Receiver<Option<IpAddr>> {
+        self.asker.external_ip.subscribe()
     }
 
     /// Asks one tracker for the sizes of swarms, at once and past the queue; those that it does not know are missing.

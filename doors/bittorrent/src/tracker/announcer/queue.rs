@@ -101,12 +101,25 @@ impl<J> Queue<J> {
         std::mem::take(&mut entry.waiting).into()
     }
 
-    /// Drops everything that waits.
-    pub(super) fn clear(&mut self) {
-        self.turns.clear();
+    /// Drops what waits, but for what is to be kept, and makes room for more at a time.
+    pub(super) fn hasten(
+        &mut self,
+        active_max: usize,
+        active_per_host_max: usize,
+        keep: impl Fn(&J) -> bool,
+    ) {
+        self.active_max = self.active_max.max(active_max);
+        self.active_per_host_max = self.active_per_host_max.max(active_per_host_max);
         for host in self.hosts.values_mut() {
-            host.waiting.clear();
+            host.waiting.retain(&keep);
         }
+        let hosts = &self.hosts;
+        self.turns.retain(|name| hosts.get(name).is_some_and(|host| !host.waiting.is_empty()));
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
     }
 }
 
@@ -173,6 +186,18 @@ mod tests {
         let refused = TrackerError::Refused("not registered".to_owned());
         assert!(queue.finish(now, "host", Some(&refused)).is_empty());
         assert_eq!(drain(&mut queue), [2]);
+    }
+
+    #[test]
+    fn at_the_end_only_what_matters_is_kept_and_many_are_served_at_a_time() {
+        let (mut queue, now) = (Queue::new(2, 1), Instant::now());
+        for job in 0..10 {
+            queue.push(now, if job < 8 { "host" } else { "other" }, job).unwrap();
+        }
+        assert_eq!(drain(&mut queue), [0, 8]);
+        queue.hasten(10, 10, |job| *job % 2 == 0);
+        assert_eq!(drain(&mut queue), [2, 4, 6]);
+        assert!(queue.is_empty());
     }
 
     #[test]

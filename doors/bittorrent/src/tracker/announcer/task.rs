@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::ask::Asker;
 use super::queue::Queue;
 use super::{AnnouncerConfig, Registration, TrackerStatus};
 use crate::hash::SwarmHash;
-use crate::tracker::tiers::{Due, Tiers};
-use crate::tracker::{AnnounceRequest, AnnounceResponse, Event, TrackerError};
+use crate::tracker::tiers::{Due, Tiers, TrackerKey};
+use crate::tracker::{AnnounceRequest, AnnounceResponse, Event, Scrape, TrackerError};
 
 /// What handles ask for.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) enum Command {
     Remove(SwarmHash),
     Completed(SwarmHash),
     Hurry(SwarmHash),
+    Scrape(SwarmHash),
     SetPort(u16),
     Status(SwarmHash, oneshot::Sender<Vec<TrackerStatus>>),
     Stop(Duration, oneshot::Sender<()>),
@@ -43,12 +45,24 @@ struct Job {
     swarm: SwarmHash,
     transfer: u64,
     due: Due,
-    /// Written when the job starts, so that its numbers are fresh; farewells outlive their transfer and have it from the beginning.
-    request: Option<AnnounceRequest>,
+    /// The end of a transfer, which outlives it. Any other request is written when the job starts, so that its numbers are fresh.
+    farewell: Option<Farewell>,
 }
+
+/// The last words to a tracker.
+struct Farewell {
+    /// In this order: `Stopped` is the last.
+    requests: Vec<AnnounceRequest>,
+    /// Cancelled when the announce that was under way has ended: over another connection, a later word might overtake it.
+    after: Option<CancellationToken>,
+}
+
+/// Names the announce that is under way to a tracker.
+type Place = (SwarmHash, u64, TrackerKey);
 
 struct Outcome {
     job: Job,
+    is_farewell: bool,
     result: Result<AnnounceResponse, TrackerError>,
 }
 
@@ -59,7 +73,47 @@ pub(super) struct Task {
     deadlines: BTreeSet<(Instant, SwarmHash)>,
     queue: Queue<Job>,
     running: JoinSet<Outcome>,
+    scrapes: JoinSet<(Place, Option<Scrape>)>,
+    /// Announces that have been sent and not answered, farewells not counted.
+    under_way: HashMap<Place, CancellationToken>,
+    /// Farewells that are being said.
+    leaving: usize,
     numbers: u64,
+}
+
+/// Questions for sizes under way, from which on no more are asked.
+const SCRAPES_MAX: usize = 32;
+
+/// How long the words before the last may take.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+
+/// Farewells said at a time when everything ends, in all and to one server.
+const LEAVING_MAX: (usize, usize) = (512, 64);
+
+impl Job {
+    fn place(&self) -> Place {
+        (self.swarm, self.transfer, self.due.tracker)
+    }
+}
+
+impl Farewell {
+    async fn say(self, asker: &Arc<Asker>, due: &Due) -> Result<AnnounceResponse, TrackerError> {
+        if let Some(after) = self.after {
+            // An error: it takes too long, and so will be forgotten anyway.
+            let _ = tokio::time::timeout(LAST_WORDS, after.cancelled()).await;
+        }
+        let mut result = Err(TrackerError::TimedOut(LAST_WORDS));
+        for request in &self.requests {
+            let saying = asker.announce(&due.url, due.failures, request);
+            result = match request.event {
+                Event::Stopped => saying.await,
+                _ => tokio::time::timeout(LAST_WORDS, saying)
+                    .await
+                    .unwrap_or(Err(TrackerError::TimedOut(LAST_WORDS))),
+            };
+        }
+        result
+    }
 }
 
 impl Task {
@@ -71,6 +125,9 @@ impl Task {
             transfers: HashMap::new(),
             deadlines: BTreeSet::new(),
             running: JoinSet::new(),
+            scrapes: JoinSet::new(),
+            under_way: HashMap::new(),
+            leaving: 0,
             numbers: 0,
         }
     }
@@ -93,6 +150,11 @@ impl Task {
                     None => return,
                 },
                 Some(Ok(outcome)) = self.running.join_next() => self.handle_outcome(outcome),
+                Some(Ok(((swarm, number, tracker), size))) = self.scrapes.join_next() => {
+                    if let (Some(size), Some(tiers)) = (size, self.tiers_of(swarm, number)) {
+                        tiers.handle_scrape(tracker, size);
+                    }
+                }
                 () = until(deadline) => {}
             }
         }
@@ -105,6 +167,7 @@ impl Task {
             Command::Remove(swarm) => self.remove(now, swarm),
             Command::Completed(swarm) => self.with_tiers(swarm, |tiers| tiers.complete(now)),
             Command::Hurry(swarm) => self.with_tiers(swarm, |tiers| tiers.hurry(now)),
+            Command::Scrape(swarm) => self.scrape(now, swarm),
             Command::SetPort(port) => {
                 self.config.port = port;
                 let swarms: Vec<_> = self.transfers.keys().copied().collect();
@@ -140,9 +203,38 @@ impl Task {
         if let Some(at) = transfer.wake {
             self.deadlines.remove(&(at, swarm));
         }
-        for due in transfer.tiers.goodbye() {
-            let request = Some(self.request(&transfer, &due));
-            self.push(now, Job { swarm, transfer: transfer.number, due, request });
+        let number = transfer.number;
+        let after = |tracker| self.under_way.get(&(swarm, number, tracker)).cloned();
+        let mut farewells: Vec<Job> = Vec::new();
+        for due in transfer.tiers.goodbye(|tracker| after(tracker).is_some()) {
+            let request = self.request(&transfer, &due);
+            match farewells.last_mut().filter(|job| job.due.tracker == due.tracker) {
+                Some(Job { farewell: Some(farewell), .. }) => farewell.requests.push(request),
+                _ => {
+                    let farewell = Some(Farewell { requests: vec![request], after: after(due.tracker) });
+                    farewells.push(Job { swarm, transfer: number, due, farewell });
+                }
+            }
+        }
+        farewells.into_iter().for_each(|job| self.push(now, job));
+    }
+
+    fn scrape(&mut self, now: Instant, swarm: SwarmHash) {
+        let Some(transfer) = self.transfers.get_mut(&swarm).filter(|_| self.scrapes.len() < SCRAPES_MAX)
+        else {
+            return;
+        };
+        let number = transfer.number;
+        for (tracker, url) in transfer.tiers.scrapes(now) {
+            let asker = Arc::clone(&self.asker);
+            self.scrapes.spawn(async move {
+                let sizes = asker.scrape(&url, &[swarm]).await;
+                if let Err(error) = &sizes {
+                    tracing::debug!(%swarm, tracker = ?url, %error, "no size of the swarm");
+                }
+                let size = sizes.ok().and_then(|sizes| sizes.into_iter().next());
+                ((swarm, number, tracker), size.map(|(_, size)| size))
+            });
         }
     }
 
@@ -164,7 +256,7 @@ impl Task {
             let number = transfer.number;
             let dues: Vec<Due> = std::iter::from_fn(|| transfer.tiers.poll(now)).collect();
             for due in dues {
-                self.push(now, Job { swarm, transfer: number, due, request: None });
+                self.push(now, Job { swarm, transfer: number, due, farewell: None });
             }
             self.reschedule(swarm);
         }
@@ -179,25 +271,30 @@ impl Task {
 
     fn start_jobs(&mut self) {
         while let Some(mut job) = self.queue.take() {
-            let Some(request) = self.request_of(&mut job) else {
+            let asker = Arc::clone(&self.asker);
+            if let Some(farewell) = job.farewell.take() {
+                self.leaving += 1;
+                self.running.spawn(async move {
+                    let result = farewell.say(&asker, &job.due).await;
+                    Outcome { job, is_farewell: true, result }
+                });
+                continue;
+            }
+            let transfer = self.transfers.get(&job.swarm).filter(|transfer| transfer.number == job.transfer);
+            let Some(transfer) = transfer else {
+                // It was removed while the job waited.
                 self.queue.finish(Instant::now(), &job.due.url.authority(), None);
                 continue;
             };
-            let asker = Arc::clone(&self.asker);
+            let request = self.request(transfer, &job.due);
+            let ended = CancellationToken::new();
+            self.under_way.insert(job.place(), ended.clone());
             self.running.spawn(async move {
-                let result = asker.announce(&job.due.url, &request).await;
-                Outcome { job, result }
+                let _ended = ended.drop_guard();
+                let result = asker.announce(&job.due.url, job.due.failures, &request).await;
+                Outcome { job, is_farewell: false, result }
             });
         }
-    }
-
-    /// `None` when the transfer was removed while the job waited.
-    fn request_of(&self, job: &mut Job) -> Option<AnnounceRequest> {
-        job.request.take().or_else(|| {
-            let transfer =
-                self.transfers.get(&job.swarm).filter(|transfer| transfer.number == job.transfer)?;
-            Some(self.request(transfer, &job.due))
-        })
     }
 
     fn request(&self, transfer: &Transfer, due: &Due) -> AnnounceRequest {
@@ -219,8 +316,13 @@ impl Task {
         }
     }
 
-    fn handle_outcome(&mut self, Outcome { job, result }: Outcome) {
+    fn handle_outcome(&mut self, Outcome { job, is_farewell, result }: Outcome) {
         let now = Instant::now();
+        if is_farewell {
+            self.leaving = self.leaving.saturating_sub(1);
+        } else {
+            self.under_way.remove(&job.place());
+        }
         let failed = self.queue.finish(now, &job.due.url.authority(), result.as_ref().err());
         match result {
             Ok(response) => {
@@ -264,7 +366,7 @@ impl Task {
 
     /// Tells every tracker that we leave, as many as there is time for.
     async fn say_goodbye(mut self, patience: Duration) {
-        self.queue.clear();
+        self.queue.hasten(LEAVING_MAX.0, LEAVING_MAX.1, |job| job.farewell.is_some());
         let now = Instant::now();
         let swarms: Vec<_> = self.transfers.keys().copied().collect();
         for swarm in swarms {
@@ -272,9 +374,11 @@ impl Task {
         }
         let farewells = async {
             self.start_jobs();
-            while let Some(ended) = self.running.join_next().await {
-                if let Ok(outcome) = ended {
-                    self.handle_outcome(outcome);
+            while self.leaving > 0 || !self.queue.is_empty() {
+                match self.running.join_next().await {
+                    Some(Ok(outcome)) => self.handle_outcome(outcome),
+                    Some(Err(_)) => {}
+                    None => break,
                 }
                 self.start_jobs();
             }

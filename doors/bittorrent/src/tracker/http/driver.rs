@@ -1,10 +1,15 @@
 //! Asks HTTP trackers, with everything bounded: the time, the redirects, the length of the answer.
+//!
+//! Where a name leads is judged before a connection is made, and the connection goes nowhere else: whoever owns a name may answer the
+//! next lookup differently (DNS rebinding). The clients that are kept reach public hosts only; a name that leads into this network
+//! gets a client of its own, tied to the address that was judged.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::LOCATION;
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
 
 use super::{announce_url, parse_announce, parse_scrape, scrape_url};
@@ -12,6 +17,7 @@ use crate::address::{Reach, reach};
 use crate::hash::SwarmHash;
 use crate::lookup::{Addresses, lookup};
 use crate::tracker::{AnnounceRequest, AnnounceResponse, Scrape, TrackerError, TrackerUrl};
+use crate::web::{self, NO_ROOTS, WebClient};
 
 /// Bytes of an answer. An honest one with [`PEERS_MAX`](crate::tracker::announce::PEERS_MAX) peers in the most verbose form has a quarter of this.
 const BODY_MAX: usize = 1 << 20;
@@ -28,8 +34,31 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The HTTP clients of the process, one a family: a tracker that has both is told of both our addresses (BEP 7).
 #[derive(Clone, Debug)]
 pub struct HttpTrackers {
-    v4: Option<Client>,
-    v6: Option<Client>,
+    v4: Option<Family>,
+    v6: Option<Family>,
+}
+
+/// The client of one family.
+#[derive(Clone, Debug)]
+struct Family {
+    /// Reaches public hosts, and addresses that URLs name themselves.
+    web: WebClient,
+    local: IpAddr,
+    user_agent: String,
+}
+
+/// Finds public addresses of names, and no others.
+#[derive(Clone, Copy, Debug)]
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<_> = found.filter(|address| reach(address.ip()) == Reach::Public).collect();
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
 }
 
 impl HttpTrackers {
@@ -37,23 +66,18 @@ impl HttpTrackers {
     /// installed the TLS provider before.
     ///
     /// # Errors
-    /// [`reqwest::Error`], when no client can be set up: there are no certificates to trust.
+    /// [`reqwest::Error`], when no client can be set up.
     pub fn new(bind: &[IpAddr], user_agent: &str) -> Result<Self, reqwest::Error> {
         let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let mut clients = Self { v4: None, v6: None };
-        for ip in if bind.is_empty() { &everywhere } else { bind } {
-            let client = Client::builder()
-                // Binding to a family is what keeps a client to it.
-                .local_address(*ip)
-                .user_agent(user_agent)
-                .redirect(redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(KEEP_ALIVE)
-                .pool_max_idle_per_host(2)
-                // Who answers decides which peers we believe: a proxy would answer for everybody.
-                .no_proxy()
-                .build()?;
-            *(if ip.is_ipv4() { &mut clients.v4 } else { &mut clients.v6 }) = Some(client);
+        for &local in if bind.is_empty() { &everywhere } else { bind } {
+            let user_agent = user_agent.to_owned();
+            let web = web::client(|| builder(local, &user_agent).dns_resolver(PublicOnly))?;
+            if !web.has_roots {
+                tracing::warn!("{NO_ROOTS}");
+            }
+            let family = if local.is_ipv4() { &mut clients.v4 } else { &mut clients.v6 };
+            *family = Some(Family { web, local, user_agent });
         }
         Ok(clients)
     }
@@ -95,16 +119,21 @@ impl HttpTrackers {
         mut addresses: Addresses,
         ipv6: bool,
     ) -> Result<(Vec<u8>, SocketAddr), TrackerError> {
-        let client = if ipv6 { &self.v6 } else { &self.v4 };
-        let client =
-            client.as_ref().ok_or_else(|| TrackerError::Unreachable("no such address family".to_owned()))?;
+        let family = if ipv6 { &self.v6 } else { &self.v4 };
+        let family =
+            family.as_ref().ok_or_else(|| TrackerError::Unreachable("no such address family".to_owned()))?;
         let mut nearest = None;
         for _ in 0..=REDIRECTS_MAX {
-            let reached = check_target(&url, addresses, ipv6)?;
+            let address = check_target(&url, addresses, ipv6)?;
+            let reached = reach(address.ip());
             if *nearest.get_or_insert(reached) > reached {
                 return Err(TrackerError::Redirect("into this network"));
             }
-            let response = client.get(url.clone()).send().await.map_err(unreachable)?;
+            if url.scheme() == "https" && !family.web.has_roots {
+                return Err(TrackerError::Unreachable(NO_ROOTS.to_owned()));
+            }
+            let response =
+                family.client_for(&url, address)?.get(url.clone()).send().await.map_err(unreachable)?;
             if !response.status().is_redirection() {
                 return read(response).await;
             }
@@ -115,18 +144,43 @@ impl HttpTrackers {
     }
 }
 
+fn builder(local: IpAddr, user_agent: &str) -> ClientBuilder {
+    Client::builder()
+        // Binding to a family is what keeps a client to it.
+        .local_address(local)
+        .user_agent(user_agent)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(KEEP_ALIVE)
+        .pool_max_idle_per_host(2)
+        // Who answers decides which peers we believe: a proxy would answer for everybody.
+        .no_proxy()
+}
+
+impl Family {
+    /// A client that reaches this address behind the host of `url`, or none.
+    fn client_for(&self, url: &Url, address: SocketAddr) -> Result<Client, TrackerError> {
+        match url.domain() {
+            Some(name) if reach(address.ip()) != Reach::Public => {
+                let pinned = || builder(self.local, &self.user_agent).resolve(name, address);
+                web::client(pinned).map(|web| web.client).map_err(unreachable)
+            }
+            _ => Ok(self.web.client.clone()),
+        }
+    }
+}
+
 /// A torrent can name any URL as its tracker; on this machine, only what looks like a tracker is asked, so that a torrent cannot
 /// push buttons on the local services of whoever opens it.
-fn check_target(url: &Url, addresses: Addresses, ipv6: bool) -> Result<Reach, TrackerError> {
+fn check_target(url: &Url, addresses: Addresses, ipv6: bool) -> Result<SocketAddr, TrackerError> {
     let address = addresses
         .of(ipv6)
         .ok_or_else(|| TrackerError::Unreachable("no address of that family".to_owned()))?;
-    let reached = reach(address.ip());
     let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
-    if reached == Reach::Machine && !last.starts_with("announce") && !last.starts_with("scrape") {
+    if reach(address.ip()) == Reach::Machine && !last.starts_with("announce") && !last.starts_with("scrape") {
         return Err(TrackerError::NotATracker);
     }
-    Ok(reached)
+    Ok(address)
 }
 
 fn redirected(from: &Url, response: &Response) -> Result<Url, TrackerError> {
@@ -170,4 +224,35 @@ fn unreachable(error: reqwest::Error) -> TrackerError {
         cause = source;
     }
     TrackerError::Unreachable(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_not_followed_by_the_clients_that_are_kept() {
+        let name = "localhost".parse().unwrap();
+        let found: Vec<_> = PublicOnly.resolve(name).await.unwrap().collect();
+        assert_eq!(found, [], "a name that was public when it was judged must not lead to this machine");
+    }
+
+    /// The name leads elsewhere; the connection goes to the address that was judged.
+    #[tokio::test]
+    async fn a_client_for_the_inside_is_tied_to_the_address() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut socket, _) = server.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 1024]).await.unwrap();
+            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nde").await.unwrap();
+        });
+        let clients = HttpTrackers::new(&["127.0.0.1".parse().unwrap()], "test").unwrap();
+        let url = Url::parse(&format!("http://tracker.invalid:{}/announce", address.port())).unwrap();
+        let addresses = Addresses { v4: Some(address), ..Addresses::default() };
+        let (body, from) = clients.get(url, addresses, false).await.unwrap();
+        assert_eq!((body.as_slice(), from), (&b"de"[..], address));
+    }
 }

@@ -40,6 +40,12 @@ const SPREAD: f64 = 0.1;
 /// Trackers kept of one torrent; what a torrent names beyond that is ignored.
 pub const TRACKERS_MAX: usize = 200;
 
+/// Between questions for the size of a swarm to one tracker (BEP 48 leaves it to us; trackers that announce tell it along the way).
+const SCRAPE_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// Trackers of one torrent that are asked for the size at a time.
+const SCRAPES_MAX: usize = 8;
+
 /// Names a tracker within one [`Tiers`], for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackerKey(u32);
@@ -64,6 +70,8 @@ pub struct Due {
     pub event: Event,
     /// What it called itself.
     pub tracker_id: Option<Vec<u8>>,
+    /// How often in a row asking it failed.
+    pub failures: u32,
 }
 
 #[derive(Debug)]
@@ -84,6 +92,8 @@ struct Tracker {
     not_before: Instant,
     tracker_id: Option<Vec<u8>>,
     swarm: Option<Scrape>,
+    /// When it told the size of the swarm last, or was asked to.
+    sized: Option<Instant>,
     peers: usize,
     message: Option<String>,
 }
@@ -173,6 +183,7 @@ impl Tiers {
             tracker.tracker_id = Some(id.clone());
         }
         if response.seeders.is_some() || response.leechers.is_some() {
+            tracker.sized = Some(now);
             tracker.swarm = Some(Scrape {
                 seeders: response.seeders.unwrap_or(0),
                 leechers: response.leechers.unwrap_or(0),
@@ -199,7 +210,8 @@ impl Tiers {
         let doublings = (tracker.failures - 1).min(16);
         let delay = (RETRY_FIRST * 2_u32.pow(doublings)).min(RETRY_MAX).mul_f64(spread);
         tracker.next = now + delay;
-        tracker.not_before = now + RETRY_FIRST;
+        // Hurry does not help against a tracker that is down.
+        tracker.not_before = tracker.next;
     }
 
     /// The download is complete: every tracker that saw it start is told so, at once.
@@ -213,6 +225,28 @@ impl Tiers {
         }
     }
 
+    /// Somebody looks at the sizes of the swarm: those trackers that have not told it for a while, and are not known to be down. They count
+    /// as asked; what they say comes with [`Tiers::handle_scrape`].
+    pub fn scrapes(&mut self, now: Instant) -> Vec<(TrackerKey, TrackerUrl)> {
+        let stale = |tracker: &&mut Tracker| {
+            tracker.state != TrackerState::Failing && tracker.sized.is_none_or(|at| now - at >= SCRAPE_EVERY)
+        };
+        let due = self.tiers.iter_mut().flatten().filter(stale).take(SCRAPES_MAX);
+        due.map(|tracker| {
+            tracker.sized = Some(now);
+            (tracker.key, tracker.url.clone())
+        })
+        .collect()
+    }
+
+    /// A tracker told the size of the swarm.
+    pub fn handle_scrape(&mut self, key: TrackerKey, size: Scrape) {
+        let at = self.find(key);
+        if let Some(tracker) = at.and_then(|(tier, at)| self.tiers.get_mut(tier)?.get_mut(at)) {
+            tracker.swarm = Some(size);
+        }
+    }
+
     /// Peers are needed: trackers are asked as soon as they tolerate.
     pub fn hurry(&mut self, now: Instant) {
         for tracker in self.tiers.iter_mut().flatten() {
@@ -220,12 +254,18 @@ impl Tiers {
         }
     }
 
-    /// The announces that end it all: to those that saw the transfer start, or may have.
-    pub fn goodbye(&mut self) -> Vec<Due> {
+    /// The announces that end it all: to those that saw the transfer start, or may have. `is_sent` says whether what is
+    /// under way to a tracker has left, or waits for its turn still (and will not be sent any more). Where a tracker is
+    /// owed a `Completed`, that comes before its `Stopped`.
+    pub fn goodbye(&mut self, is_sent: impl Fn(TrackerKey) -> bool) -> Vec<Due> {
         let mut farewells = Vec::new();
         for tracker in self.tiers.iter_mut().flatten() {
-            if tracker.started || tracker.asking == Some(Event::Started) {
+            let told = tracker.asking.filter(|_| is_sent(tracker.key));
+            if tracker.started || told == Some(Event::Started) {
                 tracker.started = false;
+                if std::mem::take(&mut tracker.completed) && told != Some(Event::Completed) {
+                    farewells.push(tracker.due(Event::Completed));
+                }
                 farewells.push(tracker.due(Event::Stopped));
             }
         }
@@ -308,12 +348,19 @@ impl Tracker {
             not_before: now,
             tracker_id: None,
             swarm: None,
+            sized: None,
             peers: 0,
             message: None,
         }
     }
 
     fn due(&self, event: Event) -> Due {
-        Due { tracker: self.key, url: self.url.clone(), event, tracker_id: self.tracker_id.clone() }
+        Due {
+            tracker: self.key,
+            url: self.url.clone(),
+            event,
+            tracker_id: self.tracker_id.clone(),
+            failures: self.failures,
+        }
     }
 }

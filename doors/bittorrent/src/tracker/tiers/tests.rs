@@ -143,11 +143,47 @@ fn goodbye_goes_to_those_who_saw_it_start_or_may_have() {
     let dues = poll_all(&mut tiers, now);
     tiers.handle_response(now, dues[0].tracker, &response(1800, None));
     tiers.handle_failure(now, dues[1].tracker, &failure());
-    let farewells = tiers.goodbye();
+    let farewells = tiers.goodbye(|tracker| tracker != dues[3].tracker);
     let told: Vec<_> = farewells.iter().map(|due| (due.tracker, due.event)).collect();
-    let expected =
-        [dues[0].tracker, dues[2].tracker, dues[3].tracker].map(|tracker| (tracker, Event::Stopped));
-    assert_eq!(told, expected);
+    let expected = [dues[0].tracker, dues[2].tracker].map(|tracker| (tracker, Event::Stopped));
+    assert_eq!(told, expected, "one failed, and one was not asked yet");
+}
+
+#[test]
+fn what_is_owed_comes_before_goodbye() {
+    let now = Instant::now();
+    let mut tiers = tiers(&[&["a"], &["b"], &["c"]], DEFAULT, now);
+    let dues = poll_all(&mut tiers, now);
+    for due in &dues[..2] {
+        tiers.handle_response(now, due.tracker, &response(1800, None));
+    }
+    tiers.complete(now);
+    let asked = tiers.poll(now).unwrap();
+    assert_eq!(asked.event, Event::Completed);
+    let farewells: Vec<_> = tiers.goodbye(|_| true).iter().map(|due| (due.tracker, due.event)).collect();
+    let expected = [
+        (dues[0].tracker, Event::Stopped),
+        (dues[1].tracker, Event::Completed),
+        (dues[1].tracker, Event::Stopped),
+        (dues[2].tracker, Event::Completed),
+        (dues[2].tracker, Event::Stopped),
+    ];
+    assert_eq!(asked.tracker, dues[0].tracker);
+    assert_eq!(farewells, expected, "the first is being told of the completion");
+}
+
+#[test]
+fn hurry_does_not_press_a_tracker_that_fails() {
+    let mut now = Instant::now();
+    let mut tiers = tiers(&[&["a"]], DEFAULT, now);
+    for _ in 0..6 {
+        let due = tiers.poll(now).unwrap();
+        tiers.handle_failure(now, due.tracker, &failure());
+        let planned = tiers.poll_timeout();
+        tiers.hurry(now);
+        assert_eq!(tiers.poll_timeout(), planned);
+        now = planned.unwrap();
+    }
 }
 
 #[test]
@@ -170,6 +206,23 @@ fn hurry_is_bounded_by_what_the_tracker_tolerates() {
 }
 
 #[test]
+fn sizes_are_asked_for_rarely_and_not_of_the_dead() {
+    let now = Instant::now();
+    let mut tiers = tiers(&[&["a"], &["b"], &["c"]], DEFAULT, now);
+    let dues = poll_all(&mut tiers, now);
+    let told = AnnounceResponse { seeders: Some(1), ..response(1800, None) };
+    tiers.handle_response(now, dues[0].tracker, &told);
+    tiers.handle_response(now, dues[1].tracker, &response(1800, None));
+    tiers.handle_failure(now, dues[2].tracker, &failure());
+    assert_eq!(tiers.scrapes(now), [(dues[1].tracker, url("b"))]);
+    assert_eq!(tiers.scrapes(now), [], "it is being asked");
+    let size = Scrape { seeders: 5, completed: 9, leechers: 2 };
+    tiers.handle_scrape(dues[1].tracker, size);
+    assert_eq!(tiers.status()[1].swarm, Some(size));
+    assert_eq!(tiers.scrapes(now + SCRAPE_EVERY).len(), 2);
+}
+
+#[test]
 fn replacing_keeps_what_is_known() {
     let now = Instant::now();
     let mut tiers = tiers(&[&["a"], &["b"]], DEFAULT, now);
@@ -179,7 +232,7 @@ fn replacing_keeps_what_is_known() {
     tiers.replace(vec![vec![url("new"), url("a"), url("a")], vec![url("a")]], now);
     assert_eq!(order(&tiers), ["a", "new"]);
     assert_eq!(tiers.poll(now), None, "a works, and b is gone");
-    assert_eq!(tiers.goodbye().len(), 1);
+    assert_eq!(tiers.goodbye(|_| true).len(), 1);
 }
 
 #[test]

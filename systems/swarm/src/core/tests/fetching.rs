@@ -91,9 +91,9 @@ fn the_first_piece_is_random() {
 fn in_sequence_the_lowest_piece_comes_first_and_priorities_rule() {
     let config = Config { sequential: true, ..Config::default() };
     let mut rig = Rig::new(config, 30, 2);
-    rig.input(Input::Prioritise { pieces: 20..22, priority: Priority::High });
-    rig.input(Input::Prioritise { pieces: 0..1, priority: Priority::Low });
-    rig.input(Input::Prioritise { pieces: 5..9, priority: Priority::Skip });
+    rig.input(Input::Prioritise { ranges: &[(20..22, Priority::High)] });
+    rig.input(Input::Prioritise { ranges: &[(0..1, Priority::Low)] });
+    rig.input(Input::Prioritise { ranges: &[(5..9, Priority::Skip)] });
     rig.join(caps(1), 0..30);
     rig.run(1_000);
     let mut order: Vec<u32> = requests(&rig.outputs).iter().map(|(_, block)| block.piece).collect();
@@ -108,12 +108,12 @@ fn in_sequence_the_lowest_piece_comes_first_and_priorities_rule() {
 #[test]
 fn wanting_more_after_the_end_fetches_it_and_finishes_again() {
     let mut rig = Rig::new(Config::default(), 10, 2);
-    rig.input(Input::Prioritise { pieces: 3..10, priority: Priority::Skip });
+    rig.input(Input::Prioritise { ranges: &[(3..10, Priority::Skip)] });
     rig.join(caps(1), 0..10);
     rig.run(1_000);
     assert!(rig.swarm.is_finished());
     rig.join(caps(2), 0..9);
-    rig.input(Input::Prioritise { pieces: 3..5, priority: Priority::Normal });
+    rig.input(Input::Prioritise { ranges: &[(3..5, Priority::Normal)] });
     assert!(!rig.swarm.is_finished());
     rig.check();
     rig.run(1_000);
@@ -126,7 +126,11 @@ fn wanting_more_after_the_end_fetches_it_and_finishes_again() {
 fn what_a_reader_waits_for_comes_before_what_is_rare() {
     let mut rig = Rig::new(Config::default(), 50, 4);
     for (order, piece) in [(2, 30), (1, 31), (3, 7)] {
-        rig.input(Input::Deadline { piece, at: rig.now + Duration::from_secs(10 * order) });
+        rig.input(Input::Deadline {
+            reader: ReaderId(1),
+            piece,
+            at: rig.now + Duration::from_secs(10 * order),
+        });
     }
     rig.join(PeerCaps { requests_max: 12, ..caps(1) }, 0..50);
     rig.run(12);
@@ -148,7 +152,7 @@ fn a_reader_does_not_wait_for_a_slow_peer_when_a_fast_one_is_there() {
         rig.complete().into_iter().for_each(|piece| rig.verify(piece));
     }
     rig.take_outputs();
-    rig.input(Input::Deadline { piece, at: rig.now + Duration::from_secs(1) });
+    rig.input(Input::Deadline { reader: ReaderId(1), piece, at: rig.now + Duration::from_secs(1) });
     for _ in 0..10 {
         rig.pass(Duration::from_millis(100));
         (0..3).for_each(|_| {
@@ -459,4 +463,149 @@ fn a_web_seed_is_asked_without_an_unchoke() {
     assert!(
         !rig.outputs.iter().any(|output| matches!(output, Output::Introduce { .. } | Output::Choke { .. }))
     );
+}
+
+/// A wire without the fast extension drops what it does not serve without a word, and goes on with the rest.
+#[test]
+fn a_request_that_was_dropped_in_silence_goes_to_another() {
+    let mut rig = Rig::new(Config::default(), 40, 4);
+    let peer = rig.join(PeerCaps { fast: false, ..caps(1) }, 0..40);
+    let dropped = rig.requests_of(peer)[0];
+    for _ in 0..110 {
+        let place = usize::from(rig.requests_of(peer).first() == Some(&dropped));
+        rig.answer_at(peer, place);
+        rig.pass(Duration::from_millis(100));
+    }
+    let cancelled =
+        |output: &Output| matches!(output, Output::Cancel { blocks, .. } if blocks.contains(&dropped));
+    assert_eq!(rig.outputs.iter().filter(|output| cancelled(output)).count(), 1, "given up");
+    let again = requests(&rig.outputs).iter().filter(|(_, block)| *block == dropped).count();
+    assert_eq!(again, 2, "and asked for again");
+    rig.check();
+}
+
+#[test]
+fn a_helper_takes_over_what_was_dropped_in_silence() {
+    let mut rig = Rig::new(Config::default(), 1, 16);
+    let peer = rig.join(PeerCaps { fast: false, ..caps(1) }, 0..1);
+    let dropped = rig.requests_of(peer)[0];
+    for _ in 0..9 {
+        rig.answer_at(peer, 1);
+        rig.pass(Duration::from_millis(400));
+    }
+    rig.take_outputs();
+    let helper = rig.join(caps(2), 0..1);
+    rig.answer(helper);
+    rig.pass(Duration::from_millis(1_100));
+    let outputs = rig.take_outputs();
+    assert!(requests(&outputs).contains(&(helper, dropped)), "{outputs:?}");
+    rig.check();
+}
+
+#[test]
+fn a_new_list_of_priorities_ends_nothing_on_its_way() {
+    let mut rig = Rig::new(Config::default(), 10, 4);
+    let peer = rig.join(caps(1), 0..10);
+    rig.answer(peer);
+    let seed = rig.join(caps(2), 0..10);
+    let asked = rig.requests_of(peer);
+    let begun = asked[0].piece;
+    rig.input(Input::Deadline { reader: ReaderId(1), piece: begun, at: rig.now + Duration::from_secs(9) });
+    rig.take_outputs();
+    rig.input(Input::Prioritise {
+        ranges: &[(0..10, Priority::Skip), (0..10, Priority::Normal), (9..10, Priority::High)],
+    });
+    let outputs = rig.take_outputs();
+    assert!(
+        !outputs.iter().any(|output| {
+            matches!(
+                output,
+                Output::Finished | Output::Discard { .. } | Output::Cancel { .. } | Output::Dismiss { .. }
+            )
+        }),
+        "{outputs:?}"
+    );
+    assert!(rig.peers.contains_key(&seed) && rig.swarm.picker.wishes.deadline(begun).is_some());
+    rig.check();
+}
+
+#[test]
+fn a_reader_that_leaves_takes_only_its_own_deadlines_along() {
+    let mut rig = Rig::new(Config::default(), 50, 4);
+    let at = rig.now + Duration::from_secs(5);
+    for (reader, piece) in [(1, 30), (2, 30), (1, 31), (2, 7)] {
+        rig.input(Input::Deadline { reader: ReaderId(reader), piece, at });
+    }
+    rig.input(Input::ClearDeadlines { reader: ReaderId(1) });
+    rig.join(PeerCaps { requests_max: 8, ..caps(1) }, 0..50);
+    let order: BTreeSet<u32> = requests(&rig.outputs).iter().take(8).map(|(_, block)| block.piece).collect();
+    assert_eq!(order, [7, 30].into());
+}
+
+#[test]
+fn a_deadline_waits_for_the_hash_of_its_piece() {
+    let mut rig = Rig::new(Config::default(), 60, 2);
+    rig.input(Input::Knowable { pieces: 40..60, known: false });
+    rig.input(Input::Deadline { reader: ReaderId(1), piece: 50, at: rig.now });
+    let peer = rig.join(PeerCaps { requests_max: 2, ..caps(1) }, 0..60);
+    rig.take_outputs();
+    rig.input(Input::Knowable { pieces: 40..60, known: true });
+    rig.answer(peer);
+    rig.answer(peer);
+    assert!(requests(&rig.outputs).iter().all(|(_, block)| block.piece == 50), "{:?}", rig.outputs);
+    rig.check();
+}
+
+#[test]
+fn a_reader_gets_what_the_user_skipped_and_no_more() {
+    let mut rig = Rig::new(Config::default(), 10, 2);
+    rig.input(Input::Prioritise { ranges: &[(3..10, Priority::Skip)] });
+    rig.join(caps(1), 0..10);
+    rig.run(1_000);
+    assert!(rig.swarm.is_finished());
+    for piece in [6, 7] {
+        rig.input(Input::Deadline { reader: ReaderId(1), piece, at: rig.now });
+    }
+    assert!(!rig.swarm.is_finished());
+    rig.check();
+    let peer = rig.join(caps(2), 0..9);
+    rig.answer(peer);
+    rig.answer(peer);
+    rig.complete().into_iter().for_each(|piece| rig.verify(piece));
+    rig.check();
+    rig.input(Input::ClearDeadlines { reader: ReaderId(1) });
+    assert!(rig.swarm.is_finished());
+    assert_eq!(rig.swarm.have().count(), 4, "{:?}", rig.swarm.have());
+    rig.check();
+}
+
+#[test]
+fn a_snub_is_forgotten_when_nothing_more_is_asked() {
+    let silent_then = |then: &dyn Fn(&mut Rig)| {
+        let mut rig = Rig::new(Config::default(), 4, 4);
+        let silent = rig.join(caps(1), 0..3);
+        rig.pass(snub::SNUB_AFTER + Duration::from_secs(2));
+        assert!(rig.swarm.peers(rig.now)[0].snubbed);
+        then(&mut rig);
+        rig.pass(2 * snub::STALLED_AFTER);
+        assert!(rig.peers.contains_key(&silent), "{:?}", rig.outputs);
+    };
+    silent_then(&|rig| rig.input(Input::Flow { fetching: false, serving: true }));
+    silent_then(&|rig| rig.input(Input::Prioritise { ranges: &[(0..4, Priority::Skip)] }));
+    silent_then(&|rig| {
+        rig.input(Input::Verified { piece: 3 });
+        rig.input(Input::Interest { peer: PeerKey(0), interested: true });
+    });
+}
+
+#[test]
+fn nobody_is_snubbed_because_our_own_limit_holds_them_back() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    let peer = rig.join(caps(1), 0..4);
+    rig.input(Input::Throttled(Throttled { up: false, down: true }));
+    rig.pass(3 * snub::SNUB_AFTER);
+    assert!(!rig.swarm.peers(rig.now)[0].snubbed);
+    assert!(rig.answer(peer).is_some());
+    rig.pass(11 * snub::SNUB_AFTER);
+    assert!(rig.swarm.peers(rig.now)[0].snubbed, "but not for ever");
 }

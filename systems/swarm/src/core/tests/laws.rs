@@ -33,8 +33,11 @@ enum Step {
     Lost(PieceIndex),
     Known(PieceIndex, PieceIndex, bool),
     Prioritise(PieceIndex, PieceIndex, u8),
-    Deadline(PieceIndex, u64),
-    ClearDeadlines,
+    Deadline(u64, PieceIndex, u64),
+    ClearDeadlines(u64),
+    Caps(usize, usize, u32),
+    NoRoom(u32),
+    Throttled(bool, bool),
     Flow(bool, bool),
     Sequential(bool),
     Addresses(u32),
@@ -66,8 +69,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => piece().prop_map(Step::Lost),
         1 => (piece(), piece(), any::<bool>()).prop_map(|(from, to, known)| Step::Known(from, to, known)),
         2 => (piece(), piece(), 0..4_u8).prop_map(|(from, to, priority)| Step::Prioritise(from, to, priority)),
-        1 => (piece(), 0..20_u64).prop_map(|(piece, at)| Step::Deadline(piece, at)),
-        1 => Just(Step::ClearDeadlines),
+        2 => (0..3_u64, piece(), 0..20_u64).prop_map(|(reader, piece, at)| Step::Deadline(reader, piece, at)),
+        1 => (0..3_u64).prop_map(Step::ClearDeadlines),
+        1 => (peer(), 1..9_usize, 0..9_u32).prop_map(|(peer, max, host)| Step::Caps(peer, max, host)),
+        1 => (0..40_u32).prop_map(Step::NoRoom),
+        1 => (any::<bool>(), any::<bool>()).prop_map(|(up, down)| Step::Throttled(up, down)),
         1 => (any::<bool>(), any::<bool>()).prop_map(|(fetching, serving)| Step::Flow(fetching, serving)),
         1 => any::<bool>().prop_map(Step::Sequential),
         2 => (0..40_u32).prop_map(Step::Addresses),
@@ -178,12 +184,24 @@ fn apply(rig: &mut Rig, step: Step) {
         Step::Prioritise(from, to, priority) => {
             let priority =
                 [Priority::Skip, Priority::Low, Priority::Normal, Priority::High][usize::from(priority)];
-            rig.input(Input::Prioritise { pieces: from..to, priority });
+            rig.input(Input::Prioritise { ranges: &[(from..to, priority)] });
         }
-        Step::Deadline(piece, seconds) => {
-            rig.input(Input::Deadline { piece, at: rig.now + Duration::from_secs(seconds) });
+        Step::Deadline(reader, piece, seconds) => {
+            let at = rig.now + Duration::from_secs(seconds);
+            rig.input(Input::Deadline { reader: ReaderId(reader), piece, at });
         }
-        Step::ClearDeadlines => rig.input(Input::ClearDeadlines),
+        Step::ClearDeadlines(reader) => rig.input(Input::ClearDeadlines { reader: ReaderId(reader) }),
+        Step::Caps(at, requests_max, host) => {
+            let Some(peer) = chosen(rig, at) else { return };
+            let scripted = rig.peers.get_mut(&peer).unwrap();
+            // It may have been asked for more already.
+            let requests_max = requests_max.max(scripted.caps.requests_max);
+            scripted.caps.requests_max = requests_max;
+            let listen_address = Some(address(host));
+            rig.input(Input::Caps { peer, requests_max: Some(requests_max), listen_address });
+        }
+        Step::NoRoom(host) => rig.input(Input::NoRoom { address: address(host) }),
+        Step::Throttled(up, down) => rig.input(Input::Throttled(Throttled { up, down })),
         Step::Flow(fetching, serving) => rig.input(Input::Flow { fetching, serving }),
         Step::Sequential(sequential) => {
             rig.input(Input::Configure(Config { sequential, ..Config::default() }));
@@ -223,7 +241,7 @@ proptest! {
         }
         rig.input(Input::Configure(config));
         rig.input(Input::Knowable { pieces: 0..PIECES, known: true });
-        rig.input(Input::Prioritise { pieces: 0..PIECES, priority: Priority::Normal });
+        rig.input(Input::Prioritise { ranges: &[(0..PIECES, Priority::Normal)] });
         rig.input(Input::Flow { fetching: true, serving: true });
         rig.join(PeerCaps { address: address(1_000), ..caps(0) }, 0..PIECES);
         for _ in 0..200 {

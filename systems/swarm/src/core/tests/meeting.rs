@@ -162,3 +162,68 @@ fn availability_counts_whole_copies_and_the_fraction_of_the_next() {
     rig.has(other, (0..4).collect());
     assert!((rig.swarm.stats(rig.now).availability - 1.4).abs() < 1e-6);
 }
+
+#[test]
+fn what_a_peer_says_of_itself_later_counts() {
+    let mut rig = Rig::new(Config::default(), 400, 16);
+    let incoming = |port: u16| PeerCaps {
+        address: ([10, 0, 0, 1], port).into(),
+        requests_max: 2,
+        outgoing: false,
+        ..caps(1)
+    };
+    let peer = rig.join(incoming(50_000), 0..400);
+    assert_eq!((rig.requests_of(peer).len(), rig.swarm.stats(rig.now).peers_known), (2, 0));
+    rig.peers.get_mut(&peer).unwrap().caps.requests_max = 500;
+    rig.input(Input::Caps { peer, requests_max: Some(500), listen_address: Some(address(1)) });
+    assert_eq!((rig.requests_of(peer).len(), rig.swarm.stats(rig.now).peers_known), (8, 1));
+    assert_eq!(dials(&mut rig), [], "it is here");
+    let again = rig.join_silently(incoming(50_001));
+    rig.input(Input::Caps { peer: again, requests_max: None, listen_address: Some(address(1)) });
+    assert!(rig.outputs.contains(&Output::Dismiss { peer: again, why: Dismissal::Duplicate }));
+    rig.leave(peer);
+    rig.take_outputs();
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(dials(&mut rig), [address(1)]);
+    rig.check();
+}
+
+#[test]
+fn a_process_without_room_dials_again_later_and_blames_nobody() {
+    let mut rig = Rig::new(Config { dials_max: 2, ..Config::default() }, 4, 4);
+    rig.input(Input::Known { addresses: &[address(1), address(2)], found: Found::TRACKER });
+    for _ in 0..20 {
+        let dialled = dials(&mut rig);
+        assert_eq!(dialled.len(), 2, "neither is forgotten");
+        for address in dialled {
+            rig.input(Input::NoRoom { address });
+        }
+        assert_eq!(dials(&mut rig), [], "not at once");
+        rig.pass(Duration::from_secs(6));
+    }
+}
+
+#[test]
+fn one_that_says_again_and_again_what_it_has_is_sent_away() {
+    let mut rig = Rig::new(Config::default(), 40, 4);
+    let restless = rig.join_silently(caps(1));
+    let server = rig.join_silently(PeerCaps { serves_only: true, ..caps(2) });
+    for at in 0..20 {
+        for peer in [restless, server] {
+            if rig.peers.contains_key(&peer) {
+                rig.has(peer, (at..40).collect());
+            }
+        }
+    }
+    assert!(rig.outputs.contains(&Output::Dismiss { peer: restless, why: Dismissal::Restless }));
+    assert!(rig.peers.contains_key(&server), "files went missing there, one by one");
+    rig.check();
+}
+
+#[test]
+fn two_web_seeds_of_one_server_are_two() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    let seeds: Vec<_> =
+        (0..2).map(|_| rig.join_silently(PeerCaps { serves_only: true, ..caps(1) })).collect();
+    assert!(seeds.iter().all(|seed| rig.peers.contains_key(seed)));
+}

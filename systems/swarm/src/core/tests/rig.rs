@@ -152,11 +152,16 @@ impl Rig {
 
     /// The peer answers its oldest request; what the swarm thought of it.
     pub(super) fn answer(&mut self, peer: PeerKey) -> Option<Received> {
+        self.answer_at(peer, 0)
+    }
+
+    /// The peer answers the request at a place.
+    pub(super) fn answer_at(&mut self, peer: PeerKey, place: usize) -> Option<Received> {
         let scripted = self.peers.get_mut(&peer)?;
-        if scripted.requests.is_empty() {
+        if scripted.requests.len() <= place {
             return None;
         }
-        let (block, _) = scripted.requests.remove(0);
+        let (block, _) = scripted.requests.remove(place);
         Some(self.send(peer, block))
     }
 
@@ -321,9 +326,7 @@ impl Rig {
                     buckets.contains(piece) == listed || has_only_pads(&self.layout, piece),
                     "listing of {piece}"
                 );
-                assert!(
-                    !listed || buckets.priority(piece).is_none_or(|at| at == picker.wishes.priority(piece))
-                );
+                assert!(!listed || buckets.priority(piece).is_none_or(|at| at == picker.wishes.rank(piece)));
             }
         }
         assert_eq!((picker.fetchable, picker.wanted_left, swarm.left), (fetchable, wanted_left, left));
@@ -334,7 +337,13 @@ impl Rig {
                 assert_eq!(peer.interesting as usize, interesting);
             }
             assert_eq!(peer.told_interested, swarm.fetching && swarm.is_interesting(peer));
-            for asked in &peer.requests {
+            let overtaken = |request: &&peer::Request| request.overtaken.is_some();
+            assert_eq!(
+                peer.requests.iter().take_while(overtaken).count(),
+                peer.requests.iter().filter(overtaken).count(),
+                "the overtaken are at the front"
+            );
+            for peer::Request { asked, .. } in &peer.requests {
                 let partial = picker.partials.get(asked.piece).expect("a request belongs to a piece");
                 assert!(partial.is_asked_of(asked.index, peer.key));
             }
@@ -347,9 +356,9 @@ impl Rig {
                 match partial.state(index) {
                     Some(BlockState::Asked(peer)) => {
                         asked += 1;
-                        let waits = |peer: &peer::Peer| {
-                            peer.requests.contains(&peer::Asked { piece: partial.piece, index })
-                        };
+                        let asked = peer::Asked { piece: partial.piece, index };
+                        let waits =
+                            |peer: &peer::Peer| peer.requests.iter().any(|request| request.asked == asked);
                         assert!(swarm.peers.get(&peer).is_some_and(waits), "asked of nobody");
                     }
                     Some(BlockState::Here(_)) => {

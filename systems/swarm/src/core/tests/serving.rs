@@ -104,3 +104,36 @@ fn a_super_seed_shows_each_peer_another_piece_and_the_next_for_proof() {
     rig.input(Input::Configure(Config::default()));
     assert_eq!(shown(&mut rig).len(), 8 + 8 + 9, "then everything is told to all");
 }
+
+#[test]
+fn the_end_of_super_seeding_does_not_drown_a_wire_in_orders() {
+    let pieces = 5_000;
+    let mut rig = Rig::seed(Config { super_seeding: true, ..Config::default() }, pieces, 1);
+    let peer = rig.join_silently(caps(1));
+    let shown = rig.take_outputs().iter().filter(|output| matches!(output, Output::Announce { .. })).count();
+    rig.input(Input::Configure(Config::default()));
+    let mut told = shown;
+    for _ in 0..20 {
+        let announced = rig.take_outputs();
+        let announced = announced.iter().filter(|output| matches!(output, Output::Announce { .. })).count();
+        assert!(announced <= 1_000, "{announced} at once");
+        told += announced;
+        rig.pass(Duration::from_secs(1));
+    }
+    assert!(rig.peers.contains_key(&peer));
+    assert_eq!(told, pieces as usize);
+}
+
+#[test]
+fn a_limit_of_our_own_makes_nobody_look_idle() {
+    let served = |throttled: bool| {
+        let mut rig = Rig::seed(Config { upload_slots: 2, ..Config::default() }, 4, 4);
+        rig.input(Input::Throttled(Throttled { up: throttled, down: false }));
+        (0..12).for_each(|host| {
+            interested(&mut rig, host);
+        });
+        rig.pass(Duration::from_secs(8));
+        rig.peers.values().filter(|peer| peer.unchoked).count()
+    };
+    assert_eq!((served(false), served(true)), (9, 3));
+}

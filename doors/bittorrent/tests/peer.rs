@@ -1,0 +1,175 @@
+//! How the door talks to a peer, message by message.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod node;
+mod raw;
+
+use std::time::{Duration, Instant};
+
+use peerage_bittorrent::metainfo::author::{Format, Options};
+use peerage_bittorrent::metainfo::{Info, Metainfo};
+use peerage_bittorrent::mse::Encryption;
+use peerage_bittorrent::wire::extended::{
+    ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds, MetadataMessage,
+};
+use peerage_bittorrent::wire::{Message, Reserved};
+use peerage_content::{BLOCK_LENGTH, Block};
+use peerage_swarm::driver::Direction;
+
+use node::{Node, PATIENCE, authored, download, finished, sample, torrent_of};
+use raw::RawPeer;
+
+/// libtorrent greets for v1 and says that it speaks v2; once upgraded it may stop a hybrid for good.
+#[tokio::test]
+async fn a_hybrid_answers_in_the_name_it_was_greeted_with_and_never_upgrades() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    sample(&source);
+    let metainfo = torrent_of(&source, Format::Hybrid, 64 << 10);
+    let node = Node::open(Encryption::Allow).await;
+    node.seed(&metainfo, &source);
+    let reserved = Reserved::NONE.with_extended().with_fast().with_v2();
+    for (swarm, v2) in metainfo.info.hashes.swarms().zip([false, true]) {
+        let answer = RawPeer::greet(node.address(), swarm, reserved).await.answer;
+        assert_eq!((answer.swarm, answer.reserved.v2()), (swarm, v2));
+    }
+}
+
+/// Blocks and their bytes of a folder of files that are a block each.
+fn small_files(source: &std::path::Path) -> Vec<Vec<u8>> {
+    std::fs::create_dir(source).unwrap();
+    let files: Vec<Vec<u8>> = (1..6).map(|number| vec![number; 100]).collect();
+    for (name, bytes) in ["a", "b", "c", "d", "e"].iter().zip(&files) {
+        std::fs::write(source.join(name), bytes).unwrap();
+    }
+    files
+}
+
+/// What is here in full and waits for a buffer must not wait for the socket, too.
+#[tokio::test]
+async fn blocks_that_came_together_are_taken_one_by_one_when_buffers_are_scarce() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    let files = small_files(&source);
+    let metainfo = torrent_of(&source, Format::V2, BLOCK_LENGTH);
+    let node = Node::with_buffers(Encryption::Allow, 1).await;
+    let target = room.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    let transfer = node.get(&metainfo, &target, Vec::new()).await;
+
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+    peer.send(&[Message::HaveAll, Message::Unchoke]).await;
+    let mut asked = Vec::new();
+    while asked.len() < files.len() {
+        asked.push(
+            peer.until(|message| if let Message::Request(block) = message { Some(*block) } else { None })
+                .await,
+        );
+    }
+    let pieces =
+        asked.iter().map(|block| Message::Piece { block: *block, data: &files[block.piece as usize] });
+    let all: Vec<_> = std::iter::once(Message::KeepAlive).chain(pieces).collect();
+    peer.send(&all).await;
+    finished(&transfer).await;
+}
+
+/// A peer that does not read, and a download limit that is used up: there is nothing to do, and nothing must be done.
+#[tokio::test]
+async fn a_connection_that_can_neither_read_nor_write_costs_nothing() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    std::fs::write(&source, vec![7; 16 << 20]).unwrap();
+    let metainfo = torrent_of(&source, Format::V1, 256 << 10);
+    let node = Node::open(Encryption::Allow).await;
+    node.seed(&metainfo, &source);
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+    peer.send(&[Message::Interested]).await;
+    peer.until(|message| matches!(message, Message::Unchoke).then_some(())).await;
+    let blocks = (0..64).flat_map(|piece| (0..16).map(move |index| (piece, index * BLOCK_LENGTH)));
+    let requests: Vec<_> =
+        blocks.map(|(piece, begin)| Message::Request(Block { piece, begin, length: BLOCK_LENGTH })).collect();
+    peer.send(&requests).await;
+    peer.until(|message| matches!(message, Message::Piece { .. }).then_some(())).await;
+    node.resources.throttle.set(Direction::Down, Some(1), Instant::now());
+    // Far more than the limit allows for minutes to come.
+    peer.send(&[Message::Extended { id: 99, payload: &[0; 4_000] }]).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = cpu_time();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let spent = cpu_time() - before;
+    assert!(spent < Duration::from_millis(250), "{spent:?} of 500 ms");
+}
+
+/// What this thread has used; all tasks of a test run on it.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
+
+/// A magnet link does not tell that its torrent is private: what was offered before must be taken back.
+#[tokio::test]
+async fn exchange_is_withdrawn_when_the_metadata_says_private() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    small_files(&source);
+    let options = Options { private: true, format: Format::V1, ..Options::default() };
+    let metainfo = authored(&source, BLOCK_LENGTH, &options);
+    let node = Node::open(Encryption::Allow).await;
+    let torrent = node.door.add(metainfo.info.hashes, None);
+    node.door.seek(&torrent);
+
+    let info = &metainfo.info.raw;
+    let size = u32::try_from(info.len()).unwrap();
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let more = ExtendedHandshake { metadata_size: Some(size), ..ExtendedHandshake::default() };
+    let mut peer = RawPeer::join(node.address(), swarm, more).await;
+    let handshake = |message: ExtendedMessage<'_>| match message {
+        ExtendedMessage::Handshake(handshake) => Some(handshake.ids),
+        _ => None,
+    };
+    assert_eq!(peer.until_extended(handshake).await, ExtensionIds::own(&Extension::ALL));
+    let piece = peer
+        .until_extended(|message| match message {
+            ExtendedMessage::Metadata(MetadataMessage::Request { piece }) => Some(piece),
+            _ => None,
+        })
+        .await;
+    let data = MetadataMessage::Data { piece, total_size: size, data: info };
+    peer.extended(&ExtendedMessage::Metadata(data)).await;
+    let found = tokio::time::timeout(PATIENCE, torrent.metadata()).await.expect("in time").unwrap();
+    let found = Metainfo::from(Info::parse(found).unwrap());
+    node.start(&found, &torrent, download(&found, room.path()), false);
+
+    let mut without = ExtensionIds::own(&Extension::ALL);
+    without.set(Extension::Pex, 0);
+    assert_eq!(peer.until_extended(handshake).await, without);
+}
+
+/// Whoever heard that we download nothing would not serve us what damage made missing.
+#[tokio::test]
+async fn upload_only_is_taken_back_when_something_is_wanted_again() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    small_files(&source);
+    let metainfo = torrent_of(&source, Format::V1, BLOCK_LENGTH);
+    let (seeder, node) = (Node::open(Encryption::Allow).await, Node::open(Encryption::Allow).await);
+    seeder.seed(&metainfo, &source);
+    let target = room.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    let transfer = node.get(&metainfo, &target, vec![seeder.address()]).await;
+    finished(&transfer).await;
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+    let told = |message: ExtendedMessage<'_>| match message {
+        ExtendedMessage::Handshake(handshake) => handshake.upload_only,
+        ExtendedMessage::UploadOnly(upload_only) => Some(upload_only),
+        _ => None,
+    };
+    assert!(peer.until_extended(told).await);
+    std::fs::write(target.join("source/c"), [0; 100]).unwrap();
+    transfer.verify().await;
+    assert!(!peer.until_extended(told).await);
+}

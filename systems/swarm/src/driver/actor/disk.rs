@@ -1,0 +1,236 @@
+//! The files of a transfer: hashing and comparing them, and what follows when they are not as the core believes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use peerage_content::{Intake, PieceIndex, PieceSet, Rechecked, StorageError, recheck};
+use tracing::{info, warn};
+
+use super::super::link::Order;
+use super::{Actor, Message};
+use crate::core::{Input, Output, Shown};
+
+/// How often complete files are compared with their stamps. Serving notices a change too, but only of what is asked for, and bytes that the
+/// kernel already holds for sending change with the file.
+pub(super) const COMPARE_EVERY: Duration = Duration::from_secs(10);
+/// The same while nobody is connected.
+pub(super) const COMPARE_IDLE: Duration = Duration::from_secs(60);
+/// How long after a storage error the files are tried again. It doubles while that fails, because every attempt fetches data that may
+/// have to be thrown away.
+const STORAGE_RETRY: Duration = Duration::from_secs(3);
+/// How often it doubles: to 24 s.
+const STORAGE_DOUBLINGS_MAX: u32 = 3;
+/// Changes that are told to peers one by one; more are told at once, because they would not all fit among a wire's orders.
+const ANNOUNCED_SINGLY_MAX: usize = 256;
+
+/// A recheck under way.
+pub(super) struct Check {
+    /// Bytes hashed so far, of `total`.
+    pub(super) hashed: Arc<AtomicU64>,
+    pub(super) total: u64,
+    pieces: PieceSet,
+}
+
+impl Actor {
+    /// Waits before the files are used again.
+    pub(super) fn stall(&mut self, now: Instant, error: &StorageError) {
+        if self.stalled.is_none() {
+            warn!(%error, "storage does not do as asked; trying again shortly");
+            self.stalls += 1;
+        }
+        let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
+        self.stalled = Some((error.to_string(), now + pause));
+        self.flow(now);
+        self.publish_now(now);
+    }
+
+    /// When complete files are to be compared with their stamps.
+    pub(super) fn compare_due(&self) -> Option<Instant> {
+        self.compare_at.filter(|_| self.finished && self.checking.is_none())
+    }
+
+    /// Compares at that time, if not before.
+    pub(super) fn compare_by(&mut self, at: Instant) {
+        self.compare_at = self.compare_at.map(|due| due.min(at));
+    }
+
+    /// Compares complete files with their stamps, on a worker.
+    pub(super) fn compare(&mut self) {
+        let Some(messages) = self.messages.upgrade() else { return };
+        self.compare_at = None;
+        let store = self.store.clone();
+        self.resources.workers.submit(move || {
+            let same = store.check_stamps().is_empty();
+            let _ = messages.blocking_send(Message::Compared { same });
+        });
+    }
+
+    pub(super) fn compared(&mut self, now: Instant, same: bool) {
+        let pause = if self.peers.is_empty() { COMPARE_IDLE } else { COMPARE_EVERY };
+        self.compare_at = Some(now + pause.mul_f64(1.0 + self.stagger / 2.0));
+        if !same {
+            self.files_changed(now);
+        }
+    }
+
+    /// Hashes what is to be hashed and can be; whether there is anything.
+    pub(super) fn check_suspects(&mut self) -> bool {
+        let mut pieces = PieceSet::empty(self.layout.piece_count());
+        self.suspect.iter().filter(|piece| self.truth.knows(*piece)).for_each(|piece| {
+            pieces.insert(piece);
+        });
+        let is_due = self.checking.is_none() && self.stalled.is_none() && !pieces.is_empty();
+        if is_due {
+            self.check(pieces);
+        }
+        is_due
+    }
+
+    /// Hashes pieces on a thread of its own; fetching waits for the outcome.
+    pub(super) fn check(&mut self, pieces: PieceSet) {
+        if self.checking.is_some() {
+            return;
+        }
+        let Some(messages) = self.messages.upgrade() else { return };
+        let now = Instant::now();
+        let total = pieces.iter().map(|piece| u64::from(self.layout.piece_size(piece))).sum();
+        let hashed = Arc::new(AtomicU64::new(0));
+        self.checking = Some(Check { hashed: hashed.clone(), total, pieces: pieces.clone() });
+        self.flow(now);
+        let stopping = self.intake.take().map(Intake::stop);
+        for piece in stopping.iter().flat_map(|stopping| &stopping.dropped) {
+            self.core.handle(now, Input::Lost { piece: *piece });
+        }
+        self.carry_out();
+        self.publish_now(now);
+        let (store, truth) = (self.store.clone(), self.truth.clone());
+        tokio::task::spawn_blocking(move || {
+            // What is written while a file is read would make it look changed.
+            if let Some(stopping) = stopping {
+                stopping.wait();
+            }
+            let progress = |bytes| {
+                hashed.store(bytes, Ordering::Relaxed);
+                !messages.is_closed()
+            };
+            let found = recheck(&store, &truth, &pieces, 0, &progress);
+            let _ = messages.blocking_send(Message::Checked(Box::new(found)));
+        });
+    }
+
+    pub(super) fn checked(&mut self, now: Instant, found: &Rechecked) {
+        let Some(Check { pieces, .. }) = self.checking.take() else { return };
+        let verified = self.store.verified();
+        info!(verified = verified.count(), pieces = verified.len(), "checked");
+        self.adopt(now, &verified);
+        // Pieces that nobody believed before are on record too: as suspect, or as true because a former process said so.
+        for piece in found.refuted.iter().filter(|piece| !verified.contains(*piece)) {
+            self.records.lost(piece, now);
+        }
+        for piece in pieces.iter() {
+            if found.proven.contains(piece) || found.refuted.contains(piece) {
+                self.suspect.remove(piece);
+            } else {
+                self.suspect.insert(piece);
+            }
+        }
+        self.changed = self.share_lost();
+        match &found.error {
+            Some(error) => self.stall(now, error),
+            None => {
+                self.check_suspects();
+            }
+        }
+        self.flow(now);
+        self.publish_now(now);
+    }
+
+    /// Makes the core agree with what the store holds.
+    pub(super) fn adopt(&mut self, now: Instant, verified: &PieceSet) {
+        let have = self.core.have();
+        let differs = |piece: &PieceIndex| have.contains(*piece) != verified.contains(*piece);
+        let changes: Vec<PieceIndex> = (0..self.layout.piece_count()).filter(differs).collect();
+        let at_once = changes.len() > ANNOUNCED_SINGLY_MAX;
+        for piece in changes {
+            if verified.contains(piece) {
+                self.core.handle(now, Input::Verified { piece });
+                self.records.verified(piece, now);
+                self.wake(piece);
+            } else {
+                self.core.handle(now, Input::Lost { piece });
+                self.records.lost(piece, now);
+                self.finished = false;
+            }
+            while let Some(output) = self.core.poll_output() {
+                match output {
+                    Output::Announce { peer: None, .. } | Output::Retract { .. } if at_once => {}
+                    output => self.carry_out_one(output),
+                }
+            }
+        }
+        if at_once {
+            let have = self.core.have().clone();
+            self.broadcast(|| Order::Introduce(Shown::Verified(have.clone())));
+        }
+    }
+
+    /// Files of a download that were removed or replaced under our hands: their pieces are fetched anew.
+    pub(super) fn heed_losses(&mut self, now: Instant) {
+        let losses = self.store.losses();
+        if self.losses != losses {
+            self.losses = losses;
+            let verified = self.store.verified();
+            self.adopt(now, &verified);
+        }
+    }
+
+    /// The first file of a share that is not whole: nothing will bring it back but its owner.
+    pub(super) fn share_lost(&self) -> Option<String> {
+        let path = self.store.path_of(self.store.incomplete().filter(|_| !self.may_fetch)?);
+        Some(path.display().to_string())
+    }
+
+    /// Files were found to be others than those verified.
+    pub(super) fn files_changed(&mut self, now: Instant) {
+        if self.may_fetch {
+            self.heed_losses(now);
+            return self.publish_now(now);
+        }
+        let first = self.store.changed().first().map(|entry| self.store.path_of(*entry));
+        let Some(path) = first else { return };
+        let verified = self.store.verified();
+        self.adopt(now, &verified);
+        let text = path.display().to_string();
+        if self.changed.as_ref() != Some(&text) {
+            warn!(file = %text, "changed since it was verified; it is no longer served");
+            self.changed = Some(text);
+            self.flow(now);
+            self.publish_now(now);
+        }
+    }
+
+    /// Every wanted piece is verified: completes the files, once.
+    pub(super) fn finish(&mut self, now: Instant) {
+        if self.may_fetch
+            && let Err(error) = self.store.finish()
+        {
+            self.stall(now, &error);
+            return;
+        }
+        self.heed_losses(now);
+        if !self.core.is_finished() {
+            return;
+        }
+        self.finished = true;
+        // Pieces that are not wanted any more may still be on their way.
+        let stopping = self.intake.take().map(Intake::stop);
+        for piece in stopping.into_iter().flat_map(|stopping| stopping.dropped) {
+            self.core.handle(now, Input::Lost { piece });
+        }
+        self.resources.pool.shrink();
+        self.records.totals(self.totals_now(), now);
+        self.records.complete(now);
+        self.publish_now(now);
+    }
+}
