@@ -318,7 +318,9 @@ fn skip_unselected(request: &AddRequest, info: &Info, priorities: &mut [FilePrio
     let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
     let Ok(magnet) = link.parse::<Magnet>() else { return };
     for (entry, number) in info.selection_numbers() {
+        let is_file = |entry: &peerage_content::Entry| matches!(entry.kind, EntryKind::File { .. });
         if !magnet.selects(number)
+            && info.layout.entries().get(entry).is_some_and(is_file)
             && let Some(priority) = priorities.get_mut(entry)
         {
             *priority = FilePriority::Skip;
