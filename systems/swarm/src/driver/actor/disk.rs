@@ -144,12 +144,12 @@ impl Actor {
                 self.suspect.insert(piece);
             }
         }
-        self.changed = self.share_lost();
+        self.changed = None;
         match &found.error {
+            // What could not be read may be as it was.
             Some(error) => self.stall(now, error),
-            None => {
-                self.check_suspects();
-            }
+            None if self.check_suspects() => {}
+            None => self.changed = self.share_lost(),
         }
         self.flow(now);
         self.publish_now(now);
