@@ -56,7 +56,7 @@ pub trait Control: Send + Sync + 'static {
     /// See [`Node::remove`].
     fn remove(&self, id: TransferId, delete_files: bool) -> Answer<'_, ()>;
     /// See [`Node::verify`].
-    fn verify(&self, id: TransferId) -> Answer<'_, ()>;
+    fn verify(&self, id: TransferId) -> Answer<'_, u32>;
     /// See [`Node::limit`].
     fn limit(&self, id: Option<TransferId>, limits: Limits) -> Answer<'_, ()>;
     /// See [`Node::set_priorities`].
@@ -118,19 +118,19 @@ impl Control for Node {
         Box::pin(async move { Ok(Node::torrent(self, id)?) })
     }
     fn pause(&self, id: TransferId) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(Node::pause(self, id)?) })
+        Box::pin(async move { Ok(Node::pause(self, id).await?) })
     }
     fn resume(&self, id: TransferId) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(Node::resume(self, id)?) })
+        Box::pin(async move { Ok(Node::resume(self, id).await?) })
     }
     fn remove(&self, id: TransferId, delete_files: bool) -> Answer<'_, ()> {
         Box::pin(async move { Ok(Node::remove(self, id, delete_files).await?) })
     }
-    fn verify(&self, id: TransferId) -> Answer<'_, ()> {
+    fn verify(&self, id: TransferId) -> Answer<'_, u32> {
         Box::pin(async move { Ok(Node::verify(self, id).await?) })
     }
     fn limit(&self, id: Option<TransferId>, limits: Limits) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(Node::limit(self, id, limits)?) })
+        Box::pin(async move { Ok(Node::limit(self, id, limits).await?) })
     }
     fn set_priorities(&self, id: TransferId, rules: Vec<PriorityRule>) -> Answer<'_, ()> {
         Box::pin(async move { Ok(Node::set_priorities(self, id, rules).await?) })
@@ -147,9 +147,11 @@ impl Control for Node {
     fn watch(&self, id: Option<TransferId>, every: Duration) -> Answer<'_, Updates> {
         Box::pin(async move {
             let events = self.subscribe();
-            if let Some(id) = id {
-                Node::view(self, id).await?;
-            }
+            // A number may stand for another.
+            let id = match id {
+                Some(id) => Some(Node::view(self, id).await?.id),
+                None => None,
+            };
             Ok(watching(self.clone(), events, id, every))
         })
     }

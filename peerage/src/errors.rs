@@ -39,15 +39,34 @@ impl Problem {
         self
     }
 
+    /// Whether it may be over by itself: what has it goes on then.
+    pub fn passes(&self) -> bool {
+        matches!(&*self.code, "no_space" | "read_only" | "vanished")
+    }
+
     /// What an error and its causes say.
     fn of(code: &str, error: &(dyn StdError + 'static)) -> Self {
-        let mut causes = Vec::new();
+        let mut lines = vec![error.to_string()];
         let mut next = error.source();
         while let Some(cause) = next {
-            causes.push(cause.to_string());
+            lines.push(cause.to_string());
             next = cause.source();
         }
-        Self { causes, ..Self::new(code, error) }
+        Self::told(code, lines.into_iter())
+    }
+
+    /// The first line is the message, the others are its causes.
+    fn told(code: &str, lines: impl Iterator<Item = String>) -> Self {
+        let mut told: Vec<String> = Vec::new();
+        for line in lines {
+            // Errors of libraries like to end with their source, which comes next.
+            if !told.last().is_some_and(|last| last.ends_with(&line)) {
+                told.push(line);
+            }
+        }
+        let mut told = told.into_iter();
+        let message = told.next().unwrap_or_default();
+        Self { causes: told.collect(), ..Self::new(code, message) }
     }
 }
 
@@ -111,25 +130,23 @@ pub fn exit_status(error: &anyhow::Error) -> u8 {
 /// What an error says to people and programs.
 pub fn problem(error: &anyhow::Error) -> Problem {
     let code = if exit_status(error) == BAD_USAGE { "usage" } else { "failed" };
-    let mut told = Problem::new(code, "");
+    let mut code = code.to_owned();
+    let mut hint = None;
     let mut lines = Vec::new();
     for cause in error.chain() {
         if let Some(hinted) = cause.downcast_ref::<Hinted>() {
             // Its text is that of the error it wraps, which comes next. The innermost hint is the nearest to the fault.
-            told.hint = Some(hinted.hint.clone());
+            hint = Some(hinted.hint.clone());
         } else if let Some(inner) = cause.downcast_ref::<Problem>() {
-            told.code.clone_from(&inner.code);
+            code.clone_from(&inner.code);
             lines.push(inner.message.clone());
             lines.extend(inner.causes.iter().cloned());
-            told.hint = inner.hint.clone().or(told.hint);
+            hint = inner.hint.clone().or(hint);
         } else {
             lines.push(cause.to_string());
         }
     }
-    let mut lines = lines.into_iter();
-    told.message = lines.next().unwrap_or_default();
-    told.causes = lines.collect();
-    told
+    Problem { hint, ..Problem::told(&code, lines.into_iter()) }
 }
 
 impl From<StartError> for Problem {
@@ -148,9 +165,10 @@ impl From<StartError> for Problem {
 impl From<AddError> for Problem {
     fn from(error: AddError) -> Self {
         let (code, hint) = match &error {
-            AddError::Refused { .. } => {
+            AddError::Refused { what: "the torrent" | "the link", .. } => {
                 ("refused", Some("`peerage inspect FILE|LINK` shows what it holds".to_owned()))
             }
+            AddError::Refused { .. } => ("refused", None),
             AddError::Exists(id) => ("exists", Some(format!("`peerage show {id}` shows it"))),
             AddError::Busy => (
                 "busy",
@@ -181,7 +199,7 @@ impl From<OpError> for Problem {
             }
             OpError::NotInFile { .. } => ("not_in_file", None),
             OpError::BadGlob { .. } => ("bad_glob", Some(GLOB_HINT.to_owned())),
-            OpError::NotDeletable(_) => {
+            OpError::NotDeletable(_) | OpError::FilesUnknown(_) => {
                 ("not_deletable", Some("leave out --files to forget only the transfer".to_owned()))
             }
             OpError::Storage(_) => ("storage", None),
@@ -226,6 +244,16 @@ mod tests {
         let inner = Problem::new("x", "told").hint("of the node");
         let error = Err::<(), _>(inner).hint("outer").unwrap_err();
         assert_eq!(problem(&error), Problem::new("x", "told").hint("of the node"));
+    }
+
+    #[test]
+    fn a_source_that_its_error_ends_with_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("open \"x\": {0}")]
+        struct Doubled(#[source] std::io::Error);
+        let error = Err::<(), _>(Doubled(refused())).context("share it").unwrap_err();
+        assert_eq!(problem(&error).causes, ["open \"x\": permission denied"]);
+        assert_eq!(Problem::of("x", &Doubled(refused())).causes, Vec::<String>::new());
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub mod link;
 pub mod logs;
 pub mod model;
 pub mod node;
+pub mod pattern;
+pub mod private;
 pub mod quit;
 pub mod spool;
 pub mod stream;

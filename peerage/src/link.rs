@@ -11,7 +11,7 @@ use peerage_bittorrent::metainfo::METAINFO_LENGTH_MAX;
 use peerage_bittorrent::web::{self, NO_ROOTS};
 
 use crate::errors::HintExt;
-use crate::model::{Base64, Link};
+use crate::model::{Base64, Link, Problem};
 use crate::ui::Shown;
 
 /// How long a web server may be silent.
@@ -33,9 +33,11 @@ pub async fn resolve(text: &str) -> Result<Link> {
     }
     match text.parse::<Magnet>() {
         Ok(_) => Ok(Link::Name(text.trim().to_owned())),
-        Err(error) if lower.starts_with("magnet:") => Err(anyhow!(error))
-            .context("the magnet link is refused")
-            .hint("quote the whole link: peerage get 'magnet:?xt=…'"),
+        Err(error) if lower.starts_with("magnet:") => {
+            let told = Problem::new("refused", "the magnet link is refused")
+                .hint("quote the whole link: peerage get 'magnet:?xt=…'");
+            Err(Problem { causes: vec![error.to_string()], ..told }.into())
+        }
         Err(error) => Err(anyhow!(error))
             .with_context(|| format!("{} is no file, and no link", Shown::text(text)))
             .hint("name a .torrent file, a URL of one, a magnet link or an info hash"),

@@ -45,6 +45,11 @@ impl Quit {
         Ok(quit)
     }
 
+    /// What `work` comes to; `None` when the program is asked to end before.
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.token.run_until_cancelled(work).await
+    }
+
     /// The exit status of what was ended by a signal; 0: by none.
     pub fn status(&self) -> u8 {
         self.status.load(Ordering::Relaxed)

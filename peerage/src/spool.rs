@@ -1,16 +1,33 @@
 //! Places in the data directory for bytes that come from stdin or go to stdout.
+//!
+//! A spool is a folder that its process holds locked, so that another process knows whether it is in use. What a killed process left is
+//! swept when the next spool is made, and when a daemon starts.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-/// A folder of its own, deleted with what is in it unless it is kept.
+use crate::private;
+
+/// Folders below the data directory, by what they are for.
+pub const STDIN: &str = "stdin";
+/// As [`STDIN`].
+pub const STDOUT: &str = "stdout";
+
+/// Begins the name of a spool that the same command takes up again.
+const RESUMABLE: &str = "link-";
+/// How long such a spool waits for that.
+const RESUMABLE_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// A folder of its own, deleted with what is in it unless it is kept or left.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
     path: PathBuf,
-    kept: bool,
+    stays: bool,
+    _lock: File,
 }
 
 impl Spool {
@@ -19,14 +36,34 @@ impl Spool {
     /// # Errors
     /// The system's.
     pub fn folder(parent: &Path) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-        let stamp = format!("{}-{:x}", std::process::id(), rand::random::<u32>());
-        let folder = parent.join(stamp);
-        fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self { path: folder.clone(), folder, kept: false })
+        prepare(parent)?;
+        loop {
+            let folder = parent.join(format!("{}-{:x}", std::process::id(), rand::random::<u32>()));
+            fs::DirBuilder::new().mode(0o700).create(&folder)?;
+            if let Some(spool) = Self::hold(folder)? {
+                return Ok(spool);
+            }
+        }
     }
 
-    /// A path for a file called `name` in such a folder.
+    /// The folder of `key` below `parent`, as an earlier run left it; a fresh one while another process uses that.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn resumable(parent: &Path, key: u64) -> io::Result<Self> {
+        prepare(parent)?;
+        let folder = parent.join(format!("{RESUMABLE}{key:016x}"));
+        match fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        match Self::hold(folder)? {
+            Some(spool) => Ok(spool),
+            None => Self::folder(parent),
+        }
+    }
+
+    /// A path for a file called `name` in a fresh folder.
     ///
     /// # Errors
     /// The system's; `InvalidInput` when `name` is not a plain file name.
@@ -42,29 +79,118 @@ impl Spool {
         Ok(spool)
     }
 
+    /// Locks a folder; `None` when another process has it, or swept it just now.
+    fn hold(folder: PathBuf) -> io::Result<Option<Self>> {
+        let Some(lock) = lock(&folder)? else { return Ok(None) };
+        Ok(Some(Self { path: folder.clone(), folder, stays: false, _lock: lock }))
+    }
+
     /// The folder, or the file in it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Leaves it where it is.
-    pub fn keep(mut self) {
-        self.kept = true;
+    /// Leaves it where it is for good: somebody else uses it.
+    ///
+    /// # Errors
+    /// The system's; it is deleted then.
+    pub fn keep(mut self) -> io::Result<()> {
+        File::create(mark(&self.folder))?;
+        self.stays = true;
+        Ok(())
+    }
+
+    /// Leaves it for the same command to go on with.
+    pub fn leave(mut self) {
+        self.stays = true;
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.stays {
             // It may be gone already, by `remove` with files.
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
 }
 
+/// Deletes what killed processes left below `parent`.
+///
+/// # Errors
+/// The system's.
+pub fn sweep(parent: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == MARK) {
+            if !path.with_extension("").exists() {
+                fs::remove_file(path)?;
+            }
+            continue;
+        }
+        if mark(&path).exists() || is_resumable(&path) {
+            continue;
+        }
+        if let Ok(Some(_lock)) = lock(&path) {
+            fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Marks a folder that stays, beside it: what is in it belongs to whoever uses it.
+const MARK: &str = "kept";
+
+fn mark(folder: &Path) -> PathBuf {
+    folder.with_extension(MARK)
+}
+
+fn is_resumable(folder: &Path) -> bool {
+    let named =
+        folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(RESUMABLE.as_bytes()));
+    let changed = fs::metadata(folder).and_then(|found| found.modified());
+    let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+    named && age.is_none_or(|age| age < RESUMABLE_KEPT)
+}
+
+fn prepare(parent: &Path) -> io::Result<()> {
+    private::create_folder(parent)?;
+    // What is left over is no reason not to go on.
+    if let Err(error) = sweep(parent) {
+        tracing::debug!(%error, "not everything was swept");
+    }
+    Ok(())
+}
+
+/// The lock of a folder; `None` when another process has it, or when the folder is not there any more.
+fn lock(folder: &Path) -> io::Result<Option<File>> {
+    let gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
+    let file = match File::open(folder) {
+        Err(error) if gone(&error) => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let ours = file.metadata()?;
+    let named =
+        fs::metadata(folder).is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
+    Ok(named.then_some(file))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn count(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
 
     #[test]
     fn it_is_gone_unless_it_is_kept() {
@@ -72,12 +198,46 @@ mod tests {
         let spool = Spool::file(parent.path(), "a").unwrap();
         fs::write(spool.path(), "x").unwrap();
         drop(spool);
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        assert_eq!(count(parent.path()), 0);
         let spool = Spool::file(parent.path(), "a").unwrap();
         let path = spool.path().to_owned();
         fs::write(&path, "x").unwrap();
-        spool.keep();
+        spool.keep().unwrap();
+        sweep(parent.path()).unwrap();
         assert!(path.exists());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        sweep(parent.path()).unwrap();
+        assert_eq!(count(parent.path()), 0);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_is_in_use_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let left = parent.path().join("1-abc");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("stdin"), "x").unwrap();
+        let spool = Spool::folder(parent.path()).unwrap();
+        assert!(!left.exists());
+        sweep(parent.path()).unwrap();
+        assert!(spool.path().exists());
+    }
+
+    #[test]
+    fn the_same_command_finds_what_it_left() {
+        let parent = tempfile::tempdir().unwrap();
+        let spool = Spool::resumable(parent.path(), 7).unwrap();
+        let other = Spool::resumable(parent.path(), 7).unwrap();
+        assert_ne!(spool.path(), other.path());
+        let path = spool.path().to_owned();
+        fs::write(path.join("half"), "x").unwrap();
+        spool.leave();
+        let again = Spool::resumable(parent.path(), 7).unwrap();
+        assert_eq!((again.path(), again.path().join("half").exists()), (&*path, true));
+        again.leave();
+        let old = SystemTime::now() - RESUMABLE_KEPT - Duration::from_secs(60);
+        File::open(&path).unwrap().set_modified(old).unwrap();
+        sweep(parent.path()).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

@@ -55,11 +55,7 @@ impl Stream {
         let served = Served { control, body: Arc::new(FileBody { transfer, file }), path: path.into() };
         let router = Router::new().fallback(answer).with_state(served);
         let stopped = stop.clone();
-        let server = tokio::spawn(async move {
-            if let Err(error) = serve_router(listener, router, stopped).await {
-                tracing::error!(%error, "the stream's server ended");
-            }
-        });
+        let server = tokio::spawn(serve_router(listener, router, stopped));
         Ok(Self { url, stop, server })
     }
 

@@ -177,6 +177,55 @@ async fn the_document_describes_every_path_and_every_type() {
     assert_eq!(document["components"]["securitySchemes"]["token"]["scheme"], "bearer");
 }
 
+#[tokio::test]
+async fn the_document_is_valid() {
+    let document = serde_json::to_value(peerage::api::open_api()).unwrap();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let named: Vec<&str> =
+            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        for (method, operation) in item.as_object().unwrap() {
+            operations += 1;
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let in_path = |parameter: &&Value| parameter["in"] == "path";
+            let told: Vec<&str> = parameters
+                .iter()
+                .filter(in_path)
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            assert_eq!(told, named, "{method} {path}");
+            assert!(parameters.iter().filter(in_path).all(|parameter| parameter["required"] == true));
+            let responses = operation["responses"].as_object().unwrap();
+            for (status, response) in responses {
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{method} {path} {status}"
+                );
+            }
+            assert!(responses.contains_key("401") && responses.contains_key("403"), "{method} {path}");
+            assert_eq!(responses.contains_key("415"), method == "post", "{method} {path}");
+        }
+    }
+    assert_eq!(operations, 20);
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let (daemon, _folder) = daemon(FakeNode::default()).await;
+    // As many as fill every place, and say nothing.
+    let mut silent = Vec::new();
+    for _ in 0..256 {
+        silent.push(tokio::net::TcpStream::connect(daemon.endpoint.address).await.unwrap());
+    }
+    let client = daemon.client();
+    let stats = client.stats();
+    tokio::pin!(stats);
+    assert!(tokio::time::timeout(Duration::from_millis(300), stats.as_mut()).await.is_err());
+    // One that goes makes room.
+    silent.pop();
+    stats.await.unwrap();
+}
+
 fn collect_references(value: &Value, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -238,9 +287,11 @@ async fn what_is_added_arrives_whole() {
         only: vec!["*.mkv".into()],
         priorities: vec![PriorityRule { glob: "b".into(), priority: FilePriority::Low }],
         preallocate: true,
+        overwrite: true,
         options: TransferOptions {
             paused: true,
             sequential: true,
+            super_seeding: true,
             peers: vec!["192.0.2.1:1".parse().unwrap()],
             goal: Some(SeedGoal { ratio: Some(1.5), seconds: Some(60) }),
             limits: Limits { up: Some(1), down: Some(2) },
@@ -261,6 +312,7 @@ async fn refusals_keep_their_causes_and_hints() {
         only: vec![],
         priorities: vec![],
         preallocate: false,
+        overwrite: false,
         options: TransferOptions::default(),
     };
     let problem = daemon.client().add(AddRequest::Get(get)).await.unwrap_err();
@@ -330,6 +382,6 @@ async fn it_stops_in_time_although_somebody_listens() {
     updates.recv().await.unwrap().unwrap();
     let began = Instant::now();
     client.stop().await.unwrap();
-    daemon.server.await.unwrap().unwrap();
+    daemon.server.await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
 }

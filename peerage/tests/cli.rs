@@ -13,6 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use peerage::api::DaemonLock;
 use peerage::model::*;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -140,6 +141,7 @@ fn bad_values_are_bad_usage() {
         (&["pause"], "TRANSFER"),
         (&["get", "x", "-o", "-", "--stream"], "stdout takes the file alone"),
         (&["limit"], "--up RATE"),
+        (&["share", "x", "--tracker", "not a url"], "not a url"),
         (&["config", "set", "lissten", "x"], "there is no key"),
     ] {
         let output = run(args);
@@ -277,7 +279,10 @@ async fn inspect_says_why_a_torrent_is_refused() {
     assert!(text.starts_with("error: x.torrent is refused\n  caused by: info.name: "), "{text}");
     let output = home.run(&["inspect", "x.torrent", "--json"]);
     assert_status(&output, 1);
-    assert_eq!(objects(&output)[0]["event"], "error");
+    assert_eq!(
+        (&objects(&output)[0]["event"], &objects(&output)[0]["code"]),
+        (&json!("error"), &json!("refused"))
+    );
     fs::write(home.path().join("y.torrent"), "nonsense").unwrap();
     assert_status(&home.run(&["inspect", "y.torrent"]), 1);
 }
@@ -440,11 +445,28 @@ async fn a_running_daemon_is_not_changed_by_flags_of_a_node() {
 }
 
 /// A child that is not left behind.
-struct Running(Child);
+struct Running(Child, String);
 
 impl Running {
     fn start(mut command: Command) -> Self {
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), String::new())
+    }
+
+    /// Waits until it says so on stderr.
+    fn told(&mut self, text: &str) {
+        tokio::task::block_in_place(|| {
+            let mut byte = [0];
+            let stderr = self.0.stderr.as_mut().unwrap();
+            while !self.1.contains(text) {
+                assert_eq!(
+                    std::io::Read::read(stderr, &mut byte).unwrap(),
+                    1,
+                    "it did not say {text}: {}",
+                    self.1
+                );
+                self.1.push(byte[0].into());
+            }
+        });
     }
 
     fn line(&mut self) -> String {
@@ -465,7 +487,7 @@ impl Running {
 
     fn end(mut self) -> (Option<i32>, String) {
         tokio::task::block_in_place(|| {
-            let mut text = String::new();
+            let mut text = std::mem::take(&mut self.1);
             for line in BufReader::new(self.0.stderr.take().unwrap()).lines() {
                 text += &(line.unwrap() + "\n");
             }
@@ -485,6 +507,40 @@ impl Drop for Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_signal_ends_a_command_whose_daemon_is_stuck() {
+    let home = Home::new();
+    let lock = DaemonLock::take(&home.path().join(".local/share/peerage")).unwrap();
+    // It listens and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    lock.publish(listener.local_addr().unwrap()).unwrap();
+    for command in [&["ls"][..], &["show", "1"], &["get", "http://127.0.0.1:1/x.torrent"]] {
+        let mut command = home.command(command);
+        if command.get_args().any(|arg| arg == "get") {
+            command = home.command(&["get", &format!("http://{}/x", listener.local_addr().unwrap())]);
+        }
+        let stuck = Running::start(command);
+        let accepted = tokio::task::block_in_place(|| listener.accept().unwrap());
+        stuck.signal(Signal::TERM);
+        let began = std::time::Instant::now();
+        assert_eq!(stuck.end().0, Some(143));
+        assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+        drop(accepted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_stdin_leaves_nothing() {
+    let home = Home::new();
+    let mut command = home.command(&["share", "-"]);
+    command.stdin(Stdio::piped());
+    let mut share = Running::start(command);
+    share.told("Reading stdin");
+    share.signal(Signal::INT);
+    assert_eq!(share.end().0, Some(130));
+    assert_eq!(fs::read_dir(home.path().join(".local/share/peerage/stdin")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn share_prints_the_link_as_data_and_stays_until_interrupted() {
     let node = FakeNode::default();
     let (home, _daemon) = Home::daemon(node.clone()).await;
@@ -501,10 +557,8 @@ async fn share_prints_the_link_as_data_and_stays_until_interrupted() {
     ]));
     let link = share.line();
     assert!(link.starts_with("magnet:?xt=urn:btih:"), "{link}");
-    // The torrent follows the link.
-    while !home.path().join("h.torrent").exists() {
-        tokio::task::yield_now().await;
-    }
+    // The torrent follows the link, and is told.
+    share.told("Wrote h.torrent.");
     share.signal(Signal::INT);
     let (status, text) = share.end();
     assert_eq!(status, Some(130), "{text}");

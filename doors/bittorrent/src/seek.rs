@@ -117,9 +117,15 @@ impl Seek {
         self.due.insert((due, address));
     }
 
-    /// Everything that was learnt.
-    pub(crate) fn into_known(self) -> impl Iterator<Item = (SocketAddr, Found)> {
-        self.known.into_iter().map(|(address, known)| (address, known.found))
+    /// Everything that was learnt of those that are neither dialled nor talked to.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (SocketAddr, Found)> {
+        let idle = self.known.iter().filter(|(_, known)| known.due.is_some());
+        idle.map(|(address, known)| (*address, known.found))
+    }
+
+    /// What was learnt of one.
+    pub(crate) fn known(&self, address: SocketAddr) -> Option<(SocketAddr, Found)> {
+        Some((address, self.known.get(&address)?.found))
     }
 }
 
@@ -172,7 +178,10 @@ mod tests {
         seek.learn(now, address(1), Found::DHT);
         seek.learn(now, address(1), Found::TRACKER);
         let both = Found(Found::DHT.0 | Found::TRACKER.0);
-        assert_eq!(seek.into_known().collect::<Vec<_>>(), [(address(1), both)]);
+        assert_eq!(seek.idle().collect::<Vec<_>>(), [(address(1), both)]);
+        assert_eq!(seek.next(now), Some((address(1), both)));
+        assert_eq!(seek.idle().count(), 0, "it is dialled");
+        assert_eq!(seek.known(address(1)), Some((address(1), both)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use peerage_content::BlockPool;
 use peerage_swarm::core::{Found, PeerKey};
-use peerage_swarm::driver::{Dialer, Transfer};
+use peerage_swarm::driver::{Activity, Dialer, Transfer};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use crate::address::DialRules;
 use crate::door::DoorInner;
 use crate::hash::{InfoHashes, SwarmHash};
 use crate::metadata::Fetch;
+use crate::peer::Pulse;
 use crate::pex::Flood;
 use crate::trees::Trees;
 use crate::wire::PeerId;
@@ -27,6 +28,13 @@ use crate::wire::PeerId;
 const SEEK_INBOX: usize = 64;
 /// Peers remembered for exchange.
 const MET_MAX: usize = 1_000;
+
+/// Peers that may connect to a torrent without a transfer yet.
+const UNREADY_MAX: usize = 80;
+/// Of these, those from one address.
+const UNREADY_HOST_MAX: usize = 20;
+/// A connection that nothing was heard of for this long gives way when its peer comes again.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// Where peers of a private torrent may come from (BEP 27): its trackers, and whoever was told of it by hand or came by itself.
 const PRIVATE_SOURCES: u16 = Found::GIVEN.0 | Found::TRACKER.0 | Found::INCOMING.0 | Found::RESUME.0;
@@ -115,7 +123,17 @@ struct Presence {
     /// Where its address was learnt.
     found: Found,
     since: Instant,
+    pulse: Arc<Pulse>,
     connection: CancellationToken,
+}
+
+/// Leave to stand for a peer.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// Ends the connection: a better one has come, or the torrent ends.
+    pub(crate) cancel: CancellationToken,
+    /// Beats with what is heard.
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// What a connected peer said of itself.
@@ -215,8 +233,9 @@ impl Torrent {
     /// The transfer begins: connections enter it, and addresses go to it.
     pub fn begin(&self, ready: Ready, private: bool) {
         self.set_private(private);
-        *self.seek_sender() = None;
+        // The stage first: what the search hands over when it ends must find the transfer.
         self.stage.send_replace(Stage::Ready(Arc::new(ready)));
+        *self.seek_sender() = None;
     }
 
     /// Tells of addresses that may have the content; they have passed the dial rules. A private torrent takes them only from where it may.
@@ -301,25 +320,60 @@ impl Torrent {
     }
 
     /// Two peers that dial each other end up with two connections. Both sides keep the one that was dialled by the greater peer id; `None`: not
-    /// this one. The token ends the connection when a better one comes, or with the torrent.
-    pub(crate) fn admit(&self, own: PeerId, peer: &Arrival) -> Option<CancellationToken> {
+    /// this one. A peer that comes again has lost its connection, though we may not have heard of that.
+    pub(crate) fn admit(&self, own: PeerId, peer: &Arrival, now: Instant) -> Option<Admission> {
+        let is_ready = self.ready().is_some();
         let mut present = self.present();
         if !self.allows(peer.found) {
             return None;
         }
-        let preferred = peer.outgoing == (own > peer.id);
         if let Some(other) = present.get(&peer.id) {
-            if other.outgoing == peer.outgoing || !preferred {
+            let preferred = other.outgoing != peer.outgoing && peer.outgoing == (own > peer.id);
+            let lost = !peer.outgoing && other.pulse.heard() + LOST_AFTER <= now;
+            if !preferred && !lost {
                 return None;
             }
             other.connection.cancel();
+        } else if !is_ready && !peer.outgoing {
+            // A transfer bounds its connections itself.
+            let of_host = present.values().filter(|other| other.address.ip() == peer.address.ip()).count();
+            if present.len() >= UNREADY_MAX || of_host >= UNREADY_HOST_MAX {
+                return None;
+            }
         }
-        let connection = self.cancel.child_token();
+        let (cancel, pulse) = (self.cancel.child_token(), Arc::new(Pulse::new(now)));
         let Arrival { outgoing, address, found, .. } = *peer;
-        let presence =
-            Presence { outgoing, address, found, since: Instant::now(), connection: connection.clone() };
+        let (connection, beat) = (cancel.clone(), pulse.clone());
+        let presence = Presence { outgoing, address, found, since: now, pulse: beat, connection };
         present.insert(peer.id, presence);
-        Some(connection)
+        Some(Admission { cancel, pulse })
+    }
+
+    /// How many connections it could spare: all but one of those that move nothing.
+    pub(crate) fn spare_connections(&self) -> usize {
+        let idle = self.ready().is_some_and(|ready| {
+            let progress = ready.transfer.progress();
+            let progress = progress.borrow();
+            let still = progress.stats.download_rate == 0 && progress.stats.upload_rate == 0;
+            still && progress.activity != Activity::Downloading
+        });
+        if idle { self.connected().saturating_sub(1) } else { 0 }
+    }
+
+    /// Ends the connection that was heard of least recently, if it can spare one.
+    pub(crate) fn spare_one(&self) -> bool {
+        if self.spare_connections() == 0 {
+            return false;
+        }
+        let present = self.present();
+        let open = present.values().filter(|presence| !presence.connection.is_cancelled());
+        let oldest = open.min_by_key(|presence| presence.pulse.heard());
+        oldest.map(|presence| presence.connection.cancel()).is_some()
+    }
+
+    /// Peers that are connected, before and after the metadata is known.
+    pub fn connected(&self) -> usize {
+        self.present().len()
     }
 
     /// Sends away up to `count` peers that do not offer the metadata, those first that we have talked to for longest, and at least for
@@ -344,9 +398,9 @@ impl Torrent {
     }
 
     /// An admitted connection is over.
-    pub(crate) fn dismiss(&self, theirs: PeerId, outgoing: bool) {
+    pub(crate) fn dismiss(&self, theirs: PeerId, admission: &Admission) {
         let mut present = self.present();
-        if present.get(&theirs).is_some_and(|presence| presence.outgoing == outgoing) {
+        if present.get(&theirs).is_some_and(|presence| Arc::ptr_eq(&presence.pulse, &admission.pulse)) {
             present.remove(&theirs);
         }
     }
@@ -451,12 +505,14 @@ mod tests {
         let mut inbox = torrent.seek();
         torrent.known(vec![address(1)], Found::DHT).await;
         assert!(inbox.try_recv().is_ok(), "nobody can know before the metadata is there");
-        let by_dht = torrent.admit(own, &arrival(1, Found::DHT)).unwrap();
-        let by_tracker = torrent.admit(own, &arrival(2, Found(Found::DHT.0 | Found::TRACKER.0))).unwrap();
+        let now = Instant::now();
+        let by_dht = torrent.admit(own, &arrival(1, Found::DHT), now).unwrap().cancel;
+        let both = Found(Found::DHT.0 | Found::TRACKER.0);
+        let by_tracker = torrent.admit(own, &arrival(2, both), now).unwrap().cancel;
 
         torrent.set_private(true);
         assert!(by_dht.is_cancelled() && !by_tracker.is_cancelled());
-        assert!(torrent.admit(own, &arrival(3, Found::EXCHANGE)).is_none());
+        assert!(torrent.admit(own, &arrival(3, Found::EXCHANGE), now).is_none());
         for found in [Found::DHT, Found::LAN, Found::EXCHANGE] {
             torrent.known(vec![address(2)], found).await;
             assert!(inbox.try_recv().is_err(), "{found:?}");
@@ -471,9 +527,12 @@ mod tests {
     fn of_the_quiet_the_oldest_goes_and_whoever_offers_metadata_stays() {
         let torrent = torrent();
         let own = PeerId::new(*b"-PG0100-", [0; 12]);
-        let tokens = [1, 2, 3].map(|number| torrent.admit(own, &arrival(number, Found::DHT)).unwrap());
+        let (start, patience) = (Instant::now(), Duration::from_secs(20));
+        let at = |number: u8| start + Duration::from_secs(number.into());
+        let admit = |number| torrent.admit(own, &arrival(number, Found::DHT), at(number)).unwrap().cancel;
+        let now = at(3);
+        let tokens = [1, 2, 3].map(admit);
         torrent.search().holders.insert(address(1));
-        let (now, patience) = (Instant::now(), Duration::from_secs(20));
         torrent.dismiss_quiet(now, patience, 1);
         assert!(tokens.iter().all(|token| !token.is_cancelled()), "nobody had time to say anything");
         torrent.dismiss_quiet(now + patience, patience, 1);
@@ -481,5 +540,58 @@ mod tests {
         assert_eq!(gone(), [false, true, false]);
         torrent.dismiss_quiet(now + patience, patience, 5);
         assert_eq!(gone(), [false, true, true]);
+    }
+
+    /// Its link died without a word, and keep-alives would take minutes to show it.
+    #[test]
+    fn a_peer_that_comes_again_replaces_a_connection_that_is_not_heard_of() {
+        let torrent = torrent();
+        let own = PeerId::new(*b"-PG0100-", [9; 12]);
+        let start = Instant::now();
+        let incoming = Arrival { outgoing: false, ..arrival(1, Found::INCOMING) };
+        let first = torrent.admit(own, &incoming, start).unwrap();
+        let soon = start + LOST_AFTER / 2;
+        assert!(torrent.admit(own, &incoming, soon).is_none(), "it may well be there");
+        first.pulse.beat(soon);
+        let later = start + LOST_AFTER;
+        assert!(torrent.admit(own, &incoming, later).is_none(), "it was heard of");
+        let later = soon + LOST_AFTER;
+        let second = torrent.admit(own, &incoming, later).unwrap();
+        assert!(first.cancel.is_cancelled() && !second.cancel.is_cancelled());
+        torrent.dismiss(incoming.id, &first);
+        assert_eq!(torrent.connected(), 1, "the end of the first is not that of the second");
+        torrent.dismiss(incoming.id, &second);
+        assert_eq!(torrent.connected(), 0);
+    }
+
+    #[test]
+    fn of_two_dials_that_cross_both_sides_keep_the_same_one() {
+        let (small, great) = (PeerId::new(*b"-PG0100-", [1; 12]), PeerId::new(*b"-PG0100-", [2; 12]));
+        let now = Instant::now();
+        for (own, id) in [(small, great), (great, small)] {
+            let torrent = torrent();
+            let dialled = Arrival { id, ..arrival(1, Found::GIVEN) };
+            let accepted = Arrival { outgoing: false, ..dialled };
+            let first = torrent.admit(own, &dialled, now).unwrap();
+            let second = torrent.admit(own, &accepted, now);
+            assert_eq!((first.cancel.is_cancelled(), second.is_some()), (own < id, own < id));
+        }
+    }
+
+    #[test]
+    fn before_there_is_a_transfer_callers_are_bounded_by_host_and_in_all() {
+        let torrent = torrent();
+        let own = PeerId::new(*b"-PG0100-", [9; 12]);
+        let mut admitted = HashMap::<u8, usize>::new();
+        for number in 0..=u8::MAX {
+            let host = number % 8;
+            let address = SocketAddr::from(([192, 0, 2, if host < 4 { 0 } else { host }], number.into()));
+            let caller = Arrival { outgoing: false, address, ..arrival(number, Found::INCOMING) };
+            if torrent.admit(own, &caller, Instant::now()).is_some() {
+                *admitted.entry(if host < 4 { 0 } else { host }).or_default() += 1;
+            }
+        }
+        assert_eq!(torrent.connected(), UNREADY_MAX);
+        assert_eq!(admitted[&0], UNREADY_HOST_MAX);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use peerage_bittorrent::door::{DhtSettings, Door, DoorConfig};
 use peerage_bittorrent::hash::InfoHashes;
+use peerage_bittorrent::metainfo::Node;
 use peerage_bittorrent::mse::Encryption;
 use peerage_bittorrent::tracker;
 use peerage_bittorrent::wire::{HANDSHAKE_LENGTH, Handshake, PeerId, Reserved};
@@ -55,6 +56,26 @@ async fn a_magnet_that_turns_out_private_is_announced_to_trackers_only() {
     assert_eq!(swarms(&door).await, (0, 0));
     door.announce(&torrent, Vec::new(), counters).await;
     assert_eq!(swarms(&door).await, (0, 0));
+}
+
+/// BEP 5: a torrent may name nodes to begin with.
+#[tokio::test]
+async fn the_nodes_of_a_torrent_go_to_the_dht_unless_it_is_private() {
+    let ((door, _guard), (other, _other)) = (door("127.0.0.1:0").await, door("127.0.0.1:0").await);
+    let node = Node { host: "127.0.0.1".to_owned(), port: other.dht().unwrap().address().unwrap().port() };
+    let nodes = || async { door.dht().unwrap().status().await.unwrap().nodes };
+    let private = door.add(InfoHashes { v1: Some([8; 20]), v2: None }, Some(true));
+    door.dht_nodes(&private, std::slice::from_ref(&node));
+    assert_eq!(nodes().await, 0);
+    let public = door.add(HASHES, Some(false));
+    door.dht_nodes(&public, &[node]);
+    let known = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        while nodes().await == 0 {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.expect("the node is known in time");
 }
 
 #[tokio::test]

@@ -302,3 +302,30 @@ print(link.info_hashes.v1, link.info_hashes.v2, link.name, link.trackers, link.u
     ];
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
 }
+
+/// Prints the number of every file and link, and its path.
+const NUMBERS: &str = r#"
+import libtorrent, sys
+files = libtorrent.torrent_info(sys.argv[1]).files()
+for index in range(files.num_files()):
+    if not files.file_flags(index) & libtorrent.file_flags_t.flag_pad_file:
+        print(index, files.file_path(index))
+"#;
+
+/// BEP 53: `so=` in a link means the same files to both.
+#[test]
+fn files_have_the_same_numbers_in_a_link() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for name in ["v1-folder", "v2-folder", "hybrid-folder", "hybrid-folder-no-tail", "v2-single"] {
+        let path = fixtures.join(format!("{name}.torrent"));
+        let info = Metainfo::parse(&std::fs::read(&path).unwrap()).unwrap().info;
+        let numbered = info.selection_numbers().filter_map(|(entry, number)| {
+            let entry = info.layout.entries().get(entry)?;
+            let path = info.root().map(|root| root.as_path().join(entry.path.as_path()));
+            let path = path.unwrap_or_else(|| entry.path.as_path().to_owned());
+            Some(format!("{number} {}\n", path.display()))
+        });
+        let theirs = python(NUMBERS, &[path.to_str().unwrap()]);
+        assert_eq!(numbered.collect::<String>(), theirs, "{name}");
+    }
+}

@@ -38,22 +38,33 @@ impl OpenTracker {
         // It gives up its rights before it reads the list.
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), readable).unwrap();
-        let port = free_port();
-        let process = Command::new("opentracker")
-            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-P", &port.to_string(), "-w", "list", "-d"])
-            .arg(folder.path())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("opentracker runs (apt-get install opentracker)");
-        let listens = async {
-            let mut tick = tokio::time::interval(Duration::from_millis(10));
-            while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-                tick.tick().await;
+        // Nobody keeps the port for it: when another process takes it meanwhile, opentracker ends, and gets another.
+        let starts = async {
+            loop {
+                let port = free_port();
+                let port_text = port.to_string();
+                let mut process = Command::new("opentracker")
+                    .args(["-i", "127.0.0.1", "-p", &port_text, "-P", &port_text, "-w", "list", "-d"])
+                    .arg(folder.path())
+                    .stdout(std::process::Stdio::null())
+                    .stderr(std::process::Stdio::null())
+                    .kill_on_drop(true)
+                    .spawn()
+                    .expect("opentracker runs (apt-get install opentracker)");
+                let listens = async {
+                    let mut tick = tokio::time::interval(Duration::from_millis(10));
+                    while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+                        tick.tick().await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = process.wait() => {}
+                    () = listens => if process.try_wait().unwrap().is_none() { return (port, process) },
+                }
             }
         };
-        tokio::time::timeout(PATIENCE, listens).await.expect("opentracker listens");
+        let (port, process) = tokio::time::timeout(PATIENCE, starts).await.expect("opentracker listens");
         Self { port, _folder: folder, _process: process }
     }
 
@@ -186,7 +197,10 @@ async fn a_refusal_is_told_in_the_trackers_words() {
 #[tokio::test]
 async fn nobody_listens_there() {
     let node = Node::start(7004);
-    let url = TrackerUrl::parse(&format!("http://127.0.0.1:{}/announce", free_port())).unwrap();
+    // Bound and not listening: nobody else can take the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let url = TrackerUrl::parse(&format!("http://{}/announce", socket.local_addr().unwrap())).unwrap();
     node.add(SWARM, url, 1).await;
     let status = node.settles(SWARM).await;
     let message = status.message.unwrap();

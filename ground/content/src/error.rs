@@ -23,12 +23,21 @@ pub struct StorageError {
 pub enum StorageErrorKind {
     /// The disk or a quota is full: pause, try again when there is space.
     NoSpace,
-    /// Read-only or forbidden: pause until the user changes it.
+    /// The file system is read-only, perhaps for now: pause until it is not.
+    ReadOnly,
+    /// Forbidden: the user must change that.
     NotPermitted,
     /// The folder or mount is gone: pause until it is back.
     Vanished,
     /// Anything else the system said.
     Other,
+}
+
+impl StorageErrorKind {
+    /// Whether it may be over without the user doing anything to this very folder: waiting makes sense.
+    pub fn passes(self) -> bool {
+        matches!(self, Self::NoSpace | Self::ReadOnly | Self::Vanished)
+    }
 }
 
 impl StorageError {
@@ -42,7 +51,8 @@ impl StorageError {
         if let Some(errno) = Errno::from_io_error(&self.source) {
             match errno {
                 Errno::NOSPC | Errno::DQUOT => return StorageErrorKind::NoSpace,
-                Errno::ACCESS | Errno::PERM | Errno::ROFS => return StorageErrorKind::NotPermitted,
+                Errno::ROFS => return StorageErrorKind::ReadOnly,
+                Errno::ACCESS | Errno::PERM => return StorageErrorKind::NotPermitted,
                 Errno::NOENT
                 | Errno::NODEV
                 | Errno::NXIO
@@ -56,9 +66,8 @@ impl StorageError {
         }
         match self.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageErrorKind::NoSpace,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                StorageErrorKind::NotPermitted
-            }
+            io::ErrorKind::ReadOnlyFilesystem => StorageErrorKind::ReadOnly,
+            io::ErrorKind::PermissionDenied => StorageErrorKind::NotPermitted,
             io::ErrorKind::NotFound => StorageErrorKind::Vanished,
             _ => StorageErrorKind::Other,
         }
@@ -74,7 +83,8 @@ mod tests {
         let kind = |source: io::Error| StorageError::new("write", Path::new("x"), source).kind();
         assert_eq!(kind(Errno::NOSPC.into()), StorageErrorKind::NoSpace);
         assert_eq!(kind(io::ErrorKind::QuotaExceeded.into()), StorageErrorKind::NoSpace);
-        assert_eq!(kind(Errno::ROFS.into()), StorageErrorKind::NotPermitted);
+        assert_eq!(kind(Errno::ROFS.into()), StorageErrorKind::ReadOnly);
+        assert_eq!(kind(Errno::ACCESS.into()), StorageErrorKind::NotPermitted);
         assert_eq!(kind(Errno::NOENT.into()), StorageErrorKind::Vanished);
         assert_eq!(kind(Errno::IO.into()), StorageErrorKind::Other);
         assert_eq!(kind(io::ErrorKind::InvalidData.into()), StorageErrorKind::Other);

@@ -18,12 +18,14 @@ use super::{Endpoint, PREFIX};
 use crate::control::{Answer, Control, Reader, Updates};
 use crate::errors::no_such_transfer;
 use crate::model::{
-    AddRequest, Added, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView, TrackerView,
-    TransferId, TransferRef, TransferView,
+    AddRequest, Added, Begun, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView,
+    TrackerView, TransferId, TransferRef, TransferView,
 };
 
 /// How long the daemon may take to accept a connection: it is on this machine.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long it may take to begin an answer; deleting many files is the longest.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// A line of events is never longer: a daemon of ours sends none.
 const EVENT_LINE_MAX: usize = 4 << 20;
 /// Chunks of a file, and events, that wait for a slow reader.
@@ -64,31 +66,42 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
-        let response = sent(self.request(Method::GET, path)).await?;
+        let response = self.sent(self.request(Method::GET, path)).await?;
         response.json().await.map_err(|error| garbled(&error))
     }
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<Response, Problem> {
-        sent(self.request(Method::POST, path).json(body)).await
+        self.sent(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Sends a request; an answer that is not a success becomes the problem it holds. Only the head of the answer must come in time: bodies
+    /// may last.
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, Problem> {
+        let response = match tokio::time::timeout(ANSWER_TIME, request.send()).await {
+            Ok(response) => response.map_err(|error| unreachable(&error))?,
+            Err(_) => {
+                let pid = self.endpoint.pid;
+                let told = format!("the daemon does not answer: is process {pid} stuck?");
+                let hint = format!(
+                    "`kill -CONT {pid}` wakes it if it was stopped, `kill -9 {pid}` ends it; nothing verified is lost"
+                );
+                return Err(Problem::new("unreachable", told).hint(hint));
+            }
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(response
+            .json::<Problem>()
+            .await
+            .unwrap_or_else(|_| Problem::new("daemon", format!("the daemon answered with status {status}"))))
     }
 
     /// A request that says nothing but its path.
     async fn act(&self, id: TransferId, verb: &str) -> Result<(), Problem> {
         self.post(&format!("/transfers/{id}/{verb}"), &serde_json::json!({})).await.map(drop)
     }
-}
-
-/// Sends a request; an answer that is not a success becomes the problem it holds.
-async fn sent(request: RequestBuilder) -> Result<Response, Problem> {
-    let response = request.send().await.map_err(|error| unreachable(&error))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    Err(response
-        .json::<Problem>()
-        .await
-        .unwrap_or_else(|_| Problem::new("daemon", format!("the daemon answered with status {status}"))))
 }
 
 fn unreachable(error: &reqwest::Error) -> Problem {
@@ -139,7 +152,7 @@ impl Control for Client {
     }
     fn torrent(&self, id: TransferId) -> Answer<'_, Vec<u8>> {
         Box::pin(async move {
-            let response = sent(self.request(Method::GET, &format!("/transfers/{id}/torrent"))).await?;
+            let response = self.sent(self.request(Method::GET, &format!("/transfers/{id}/torrent"))).await?;
             Ok(response.bytes().await.map_err(|error| garbled(&error))?.into())
         })
     }
@@ -152,11 +165,15 @@ impl Control for Client {
     fn remove(&self, id: TransferId, delete_files: bool) -> Answer<'_, ()> {
         Box::pin(async move {
             let path = format!("/transfers/{id}?delete_files={delete_files}");
-            sent(self.request(Method::DELETE, &path)).await.map(drop)
+            self.sent(self.request(Method::DELETE, &path)).await.map(drop)
         })
     }
-    fn verify(&self, id: TransferId) -> Answer<'_, ()> {
-        Box::pin(self.act(id, "verify"))
+    fn verify(&self, id: TransferId) -> Answer<'_, u32> {
+        Box::pin(async move {
+            let response = self.post(&format!("/transfers/{id}/verify"), &serde_json::json!({})).await?;
+            let begun: Begun = response.json().await.map_err(|error| garbled(&error))?;
+            Ok(begun.check)
+        })
     }
     fn limit(&self, id: Option<TransferId>, limits: Limits) -> Answer<'_, ()> {
         Box::pin(async move {
@@ -181,7 +198,7 @@ impl Control for Client {
             let request = self
                 .request(Method::GET, &format!("/transfers/{id}/files/{file}/content"))
                 .header("range", format!("bytes={}-{}", range.start, range.end - 1));
-            let mut response = sent(request).await?;
+            let mut response = self.sent(request).await?;
             let (sender, chunks) = mpsc::channel(WAITING);
             tokio::spawn(async move {
                 loop {
@@ -203,7 +220,7 @@ impl Control for Client {
         Box::pin(async move {
             let of = id.map(|id| format!("/transfers/{id}")).unwrap_or_default();
             let path = format!("{of}/events?every_ms={}", every.as_millis());
-            let response = sent(self.request(Method::GET, &path)).await?;
+            let response = self.sent(self.request(Method::GET, &path)).await?;
             let (sender, receiver) = mpsc::channel(WAITING);
             tokio::spawn(async move {
                 if let Err(problem) = forward(response, &sender).await {

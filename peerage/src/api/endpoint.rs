@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
 
+use crate::private;
+
 const LOCK: &str = "daemon.lock";
 const FILE: &str = "daemon.json";
 /// The file is ours and short; more is not read.
@@ -78,7 +80,7 @@ impl DaemonLock {
     /// # Errors
     /// [`EndpointError::Taken`], or a file's.
     pub fn take(data_dir: &Path) -> Result<Self, EndpointError> {
-        create_folder(data_dir).map_err(failed("create folder", data_dir))?;
+        private::create_folder(data_dir).map_err(failed("create folder", data_dir))?;
         let path = data_dir.join(LOCK);
         let file = OpenOptions::new()
             .create(true)
@@ -160,12 +162,6 @@ impl Endpoint {
             serde_json::from_str(&text).map_err(|error| failed("read", &path)(error.into()))?;
         Ok(Some(endpoint))
     }
-}
-
-/// Creates a folder that only this user may enter; an existing one stays as it is.
-fn create_folder(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn token() -> io::Result<String> {

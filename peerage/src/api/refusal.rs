@@ -35,7 +35,9 @@ fn status_of(code: &str) -> StatusCode {
         "forbidden" => StatusCode::FORBIDDEN,
         "no_such_transfer" | "no_such_file" | "no_such_path" => StatusCode::NOT_FOUND,
         "not_in_file" => StatusCode::RANGE_NOT_SATISFIABLE,
-        "ambiguous" | "no_metadata" | "exists" | "busy" | "not_deletable" => StatusCode::CONFLICT,
+        "ambiguous" | "no_metadata" | "exists" | "busy" | "not_deletable" | "in_the_way" => {
+            StatusCode::CONFLICT
+        }
         "bad_request" | "bad_glob" => StatusCode::BAD_REQUEST,
         "not_json" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "too_large" => StatusCode::PAYLOAD_TOO_LARGE,

@@ -12,7 +12,8 @@ use axum::{Json, Router, middleware};
 use peerage_bittorrent::metainfo::METAINFO_LENGTH_MAX;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::{OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi as _, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,8 +24,8 @@ use super::refusal::Refusal;
 use super::{events, metrics};
 use crate::control::Control;
 use crate::model::{
-    AddRequest, Added, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView, TrackerView,
-    TransferId, TransferRef, TransferView,
+    AddRequest, Added, Begun, Event, FileView, Limits, PeerView, PriorityRule, Problem, StatsView,
+    TrackerView, TransferId, TransferRef, TransferView,
 };
 
 /// Bytes of a request's body, but for what is added …
@@ -45,6 +46,7 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 /// The API of a node. `stop` ends event streams, and is cancelled by the `stop` request.
 pub fn router(control: Arc<dyn Control>, guard: Guard, stop: CancellationToken) -> Router {
     let (router, document) = described().split_for_parts();
+    let document = completed(document);
     router
         .route("/api/v1/openapi.json", axum::routing::get(async move || Json(document)))
         .route("/metrics", axum::routing::get(scrape))
@@ -55,7 +57,35 @@ pub fn router(control: Arc<dyn Control>, guard: Guard, stop: CancellationToken) 
 
 /// The description of the API, made of its types.
 pub fn open_api() -> OpenApi {
-    described().into_openapi()
+    completed(described().into_openapi())
+}
+
+/// Adds what holds for every path: how it may be refused before it is looked at, and words for each status.
+fn completed(mut document: OpenApi) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [(&mut item.get, false), (&mut item.post, true), (&mut item.delete, false)];
+        for (operation, post) in operations {
+            let Some(operation) = operation else { continue };
+            let mut refusals = vec![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+            refusals.extend(post.then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+            let responses = &mut operation.responses.responses;
+            for status in refusals {
+                let problem = Ref::from_schema_name("Problem");
+                let body = ContentBuilder::new().schema(Some(problem)).build();
+                let response = ResponseBuilder::new().content("application/json", body).build();
+                responses.entry(status.as_str().to_owned()).or_insert(response.into());
+            }
+            for (status, response) in responses {
+                let words = status.parse().ok().and_then(|code: StatusCode| code.canonical_reason());
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description = words.unwrap_or("Done").to_owned();
+                }
+            }
+        }
+    }
+    document
 }
 
 fn described() -> OpenApiRouter<Api> {
@@ -142,6 +172,7 @@ async fn show(State(api): State<Api>, which: Which) -> Reply<TransferView> {
 }
 
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Removal {
     /// Delete the files of a download, too.
@@ -245,12 +276,12 @@ async fn resume(State(api): State<Api>, which: Which) -> Result<StatusCode, Refu
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Compare every byte with its hash; the end is told as an event.
-#[utoipa::path(post, path = "/api/v1/transfers/{which}/verify", params(("which" = String, Path)), responses((status = ACCEPTED)))]
-async fn verify(State(api): State<Api>, which: Which) -> Result<StatusCode, Refusal> {
+/// Compare every byte with its hash; the result is the transfer's `check` of the number that is answered.
+#[utoipa::path(post, path = "/api/v1/transfers/{which}/verify", params(("which" = String, Path)), responses((status = ACCEPTED, body = Begun)))]
+async fn verify(State(api): State<Api>, which: Which) -> Result<(StatusCode, Json<Begun>), Refusal> {
     let id = api.find(which).await?;
-    api.control.verify(id).await?;
-    Ok(StatusCode::ACCEPTED)
+    let check = api.control.verify(id).await?;
+    Ok((StatusCode::ACCEPTED, Json(Begun { check })))
 }
 
 /// Say how much files are wanted; later rules over earlier ones.
@@ -287,6 +318,7 @@ async fn limit_node(State(api): State<Api>, body: Body<Limits>) -> Result<Status
 }
 
 #[derive(Serialize, Deserialize, IntoParams, ToSchema)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pace {
     /// Milliseconds between two `progress` events.

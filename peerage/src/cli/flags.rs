@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use peerage_bittorrent::tracker::TrackerUrl;
 
 use crate::config::{Loaded, Origin};
 use crate::model::{AuthorOptions, Limits, Versions};
@@ -94,7 +95,7 @@ pub(super) struct AuthorFlags {
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
     /// Announce to this tracker; repeatable. Trackers of one argument, separated by commas, are one tier
-    #[arg(long = "tracker", value_name = "URL")]
+    #[arg(long = "tracker", value_name = "URL", value_parser = trackers)]
     trackers: Vec<String>,
     /// The same bytes can be had at this URL; repeatable
     #[arg(long = "web-seed", value_name = "URL")]
@@ -134,6 +135,13 @@ impl AuthorFlags {
             web_seeds: self.web_seeds.clone(),
         }
     }
+}
+
+fn trackers(text: &str) -> Result<String, String> {
+    for url in text.split(',').map(str::trim).filter(|url| !url.is_empty()) {
+        TrackerUrl::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
+    }
+    Ok(text.to_owned())
 }
 
 fn piece_size(text: &str) -> Result<u32, String> {

@@ -17,12 +17,14 @@ const EVERY: Duration = Duration::from_secs(1);
 /// When to stop following.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// The torrent is known.
+    /// The torrent is known, and its files. No step is told yet.
+    Torrent,
+    /// The torrent is known, and that was told.
     Metadata,
     /// Everything wanted is verified.
     Verified,
-    /// The bytes were compared with their hashes.
-    Checked,
+    /// The check of this number, of every byte, is over.
+    Checked(u32),
     /// Serving ended.
     Served,
     /// The user ends it.
@@ -47,80 +49,117 @@ pub(super) enum Step {
     Complete,
 }
 
-/// Follows `id`. `tell` is called once for each step, with the bar out of the way.
-///
-/// # Errors
-/// The node's, or the transfer's when it cannot begin: an error before the torrent is known, or of shared bytes that
-/// do not match. A download that merely waits (full disk, nobody there) is no error: it goes on when it can.
-pub(super) async fn follow(
-    app: &App,
-    control: &dyn Control,
-    id: TransferId,
-    until: Until,
-    mut tell: impl FnMut(Step, &TransferView) -> Result<()>,
-) -> Result<Ended> {
-    let mut progress = Progress::new(app.ui);
-    let every = if app.ui.terminal && !app.ui.json { EVERY_ON_TERMINAL } else { EVERY };
-    let mut updates = control.watch(Some(id), every).await?;
-    let mut told = Told::default();
-    let mut faulty = None;
-    loop {
-        let update = tokio::select! {
-            biased;
-            () = app.quit.token.cancelled() => {
-                progress.leave();
-                return Ok(Ended::Interrupted);
-            }
-            update = updates.recv() => update,
+/// Follows one transfer, perhaps in several stretches: each step is told once.
+pub(super) struct Follower<'a> {
+    app: &'a App,
+    control: &'a dyn Control,
+    /// Its number. It changes when what is shared turns out to be there already, as another transfer.
+    pub(super) id: TransferId,
+    told: Told,
+    /// The problem that was told last.
+    faulty: Option<Problem>,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(app: &'a App, control: &'a dyn Control, id: TransferId) -> Self {
+        Self { app, control, id, told: Told::default(), faulty: None }
+    }
+
+    /// Goes on until `until`. `tell` is called once for each step, with the bar out of the way.
+    ///
+    /// # Errors
+    /// The node's, or the transfer's when it does not go on by itself. A download that merely waits (full disk, nobody there) is no error:
+    /// it goes on when it can.
+    pub(super) async fn follow(
+        &mut self,
+        until: Until,
+        mut tell: impl FnMut(Step, &TransferView) -> Result<()>,
+    ) -> Result<Ended> {
+        let (app, control) = (self.app, self.control);
+        let mut progress = Progress::new(app.ui);
+        let every = if app.ui.terminal && !app.ui.json { EVERY_ON_TERMINAL } else { EVERY };
+        let Some(updates) = app.quit.unless(control.watch(Some(self.id), every)).await else {
+            return Ok(Ended::Interrupted);
         };
-        let event = match update {
-            Some(event) => event?,
-            None => {
-                return Err(anyhow!("the daemon ended"))
-                    .hint("`peerage up` starts it; what was begun goes on then");
+        let mut updates = updates?;
+        loop {
+            let update = tokio::select! {
+                biased;
+                () = app.quit.token.cancelled() => {
+                    progress.leave();
+                    return Ok(Ended::Interrupted);
+                }
+                update = updates.recv() => update,
+            };
+            let event = match update {
+                Some(event) => event?,
+                None => {
+                    return Err(anyhow!("the daemon ended"))
+                        .hint("`peerage up` starts it; what was begun goes on then");
+                }
+            };
+            if let Event::Removed { same_as, .. } = &event {
+                progress.suspended(|ui| ui.event(&event))?;
+                let Some(same) = *same_as else {
+                    progress.clear();
+                    return Err(anyhow!("transfer {} was removed", self.id));
+                };
+                self.take_up(same, &progress);
+                updates = control.watch(Some(same), every).await?;
+                continue;
             }
-        };
-        if matches!(event, Event::Removed { .. }) {
-            progress.clear();
-            app.ui.event(&event)?;
-            return Err(anyhow!("transfer {id} was removed"));
-        }
-        let complete = matches!(event, Event::Complete { .. });
-        let view = match &event {
-            // Not at the next tick: whoever waits for the end wants to know it now.
-            Event::State { .. } => Some(control.view(id).await?),
-            event => view_of(event).cloned(),
-        };
-        // Steps are told once, whether the node said so or a view shows it: the torrent before any progress, the end after all of it.
-        let steps = view.as_ref().map(|view| (told.steps(view, complete), view));
-        let mut reach = |step, progress: &Progress| match &steps {
-            Some((steps, view)) if steps.contains(&step) => {
-                progress.suspended(|ui| ui.event(&step_event(step, view)))?;
-                progress.suspended(|_| tell(step, view))
+            let complete = matches!(event, Event::Complete { .. });
+            let view = match &event {
+                // Not at the next tick: whoever waits for the end wants to know it now.
+                Event::State { .. } => Some(control.view(self.id).await?),
+                event => view_of(event).cloned(),
+            };
+            if let Some(view) = view.as_ref().filter(|view| view.id != self.id) {
+                self.take_up(view.id, &progress);
             }
-            _ => Ok(()),
-        };
-        reach(Step::Metadata, &progress)?;
-        if !matches!(event, Event::Metadata { .. } | Event::Complete { .. } | Event::Added { .. }) {
-            progress.event(&event, Instant::now())?;
-        }
-        reach(Step::Complete, &progress)?;
-        if let Some(view) = &view {
-            if let Some(problem) = fatal(view) {
-                progress.clear();
-                return Err(problem.into());
+            // Steps are told once, whether the node said so or a view shows it: the torrent before any progress, the end after all of it.
+            let mut known =
+                |view| if until == Until::Torrent { Vec::new() } else { self.told.steps(view, complete) };
+            let steps = view.as_ref().map(|view| (known(view), view));
+            let mut reach = |step, progress: &Progress| match &steps {
+                Some((steps, view)) if steps.contains(&step) => {
+                    progress.suspended(|ui| ui.event(&step_event(step, view)))?;
+                    progress.suspended(|_| tell(step, view))
+                }
+                _ => Ok(()),
+            };
+            reach(Step::Metadata, &progress)?;
+            if !matches!(event, Event::Metadata { .. } | Event::Complete { .. } | Event::Added { .. }) {
+                progress.event(&event, Instant::now())?;
             }
-            if faulty != view.problem {
-                faulty.clone_from(&view.problem);
-                if let Some(problem) = &faulty {
-                    progress.suspended(|ui| ui.warn(problem));
+            reach(Step::Complete, &progress)?;
+            if let Some(view) = &view {
+                if let Some(problem) = fatal(view) {
+                    progress.clear();
+                    return Err(problem.into());
+                }
+                if self.faulty != view.problem {
+                    self.faulty.clone_from(&view.problem);
+                    if let Some(problem) = &self.faulty {
+                        progress.suspended(|ui| ui.warn(problem));
+                    }
+                }
+                if self.told.is_done(until, view) {
+                    progress.clear();
+                    return Ok(Ended::Done(Box::new(view.clone())));
                 }
             }
-            if told.is_done(until, view) {
-                progress.clear();
-                return Ok(Ended::Done(Box::new(view.clone())));
-            }
         }
+    }
+
+    /// The node that it is followed on.
+    pub(super) fn control(&self) -> &'a dyn Control {
+        self.control
+    }
+
+    fn take_up(&mut self, id: TransferId, progress: &Progress) {
+        self.id = id;
+        progress.say(format!("It is there already, as transfer {id}."));
     }
 }
 
@@ -136,7 +175,10 @@ impl Told {
     fn steps(&mut self, view: &TransferView, complete: bool) -> Vec<Step> {
         let mut steps = Vec::new();
         // Of what is shared, the link is what makes it known: it comes with the hashes.
-        let known = view.size.is_some() && view.magnet.is_some();
+        // Files that are to be what an existing torrent says are not shared before they were looked at.
+        let unsure =
+            view.role == Role::Share && matches!(view.state, State::Hashing | State::Checking | State::Error);
+        let known = view.size.is_some() && view.magnet.is_some() && !unsure;
         if known && !self.metadata {
             self.metadata = true;
             steps.push(Step::Metadata);
@@ -150,9 +192,10 @@ impl Told {
 
     fn is_done(&self, until: Until, view: &TransferView) -> bool {
         match until {
+            Until::Torrent => view.files.is_some(),
             Until::Metadata => self.metadata,
             Until::Verified => self.complete,
-            Until::Checked => !matches!(view.state, State::Checking | State::Queued),
+            Until::Checked(number) => view.check.is_some_and(|check| check.number >= number),
             Until::Served => view.state == State::Complete,
             Until::Interrupted => false,
         }
@@ -189,7 +232,6 @@ fn view_of(event: &Event) -> Option<&TransferView> {
 
 /// The problem of a transfer that will not go on by itself.
 fn fatal(view: &TransferView) -> Option<Problem> {
-    let hopeless = view.size.is_none() || view.role == Role::Share;
-    (view.state == State::Error && hopeless)
-        .then(|| view.problem.clone().unwrap_or_else(|| Problem::new("failed", "the transfer failed")))
+    let problem = || view.problem.clone().unwrap_or_else(|| Problem::new("failed", "the transfer failed"));
+    (view.state == State::Error).then(problem).filter(|problem| !problem.passes())
 }

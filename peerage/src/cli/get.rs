@@ -1,5 +1,6 @@
 //! `peerage get`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,18 +10,20 @@ use clap::Args;
 use globset::Glob;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod take_up;
+
 use super::App;
 use super::flags::{LimitFlags, NodeFlags};
-use super::follow::{Ended, Step, Until, follow};
+use super::follow::{Ended, Follower, Step, Until};
 use super::session::{self, Session};
 use crate::control::Control;
 use crate::errors::{HintExt, usage};
 use crate::link;
 use crate::model::{
-    AddRequest, AnyPath, Event, FilePriority, FileView, GetRequest, PriorityRule, SeedGoal, TransferId,
-    TransferOptions, TransferView,
+    AddRequest, AnyPath, Event, FilePriority, FileView, GetRequest, PriorityRule, Problem, Role, SeedGoal,
+    TransferId, TransferOptions, TransferView,
 };
-use crate::spool::Spool;
+use crate::spool::{STDOUT, Spool};
 use crate::stream::Stream;
 use crate::ui::{OutputError, Rate, Shown, Size, took};
 use crate::values::Span;
@@ -55,6 +58,9 @@ pub(super) struct Get {
     /// Take the space of the files up front
     #[arg(long)]
     preallocate: bool,
+    /// Replace files of the same name that are something else
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     seed: SeedFlags,
     #[command(flatten)]
@@ -145,10 +151,27 @@ impl Output {
 }
 
 pub(super) async fn run(mut app: App, args: Get) -> Result<u8> {
-    let output = output(&app, &args)?;
-    app.ui.raw = matches!(output, Output::Stdout(_));
-    let link = link::resolve(&args.link).await?;
-    let session = session::open(&app, &args.node).await?;
+    let out = args.out.as_ref().or(args.to.as_ref()).unwrap_or(&app.loaded.config.download_dir).clone();
+    app.ui.raw = out == Path::new("-");
+    if app.ui.raw && (args.stream || args.seed.is_given() || app.ui.json) {
+        return Err(usage("stdout takes the file alone"))
+            .hint("leave out --stream, --json, --seed, --ratio and --time");
+    }
+    let Some(link) = app.quit.unless(link::resolve(&args.link)).await else { return Ok(app.quit.status()) };
+    let link = link?;
+    let output = if app.ui.raw {
+        let mut hasher = DefaultHasher::new();
+        serde_json::to_string(&link)?.hash(&mut hasher);
+        let spool = Spool::resumable(&app.loaded.config.data_dir.join(STDOUT), hasher.finish());
+        Output::Stdout(spool.context("make a folder in the data directory for what goes to stdout")?)
+    } else {
+        let folder = std::path::absolute(&out);
+        Output::Folder(folder.with_context(|| format!("download into {}", Shown::path(&out)))?)
+    };
+    let Some(session) = app.quit.unless(session::open(&app, &args.node)).await else {
+        return Ok(app.quit.status());
+    };
+    let session = session?;
     // Here the node ends when everything is there; a daemon goes on as it is configured.
     let usual = session.here.then_some(SeedGoal::NOTHING);
     // A reader comes behind the download, and may go back to what is there already: the transfer stays until it is done.
@@ -159,81 +182,88 @@ pub(super) async fn run(mut app: App, args: Get) -> Result<u8> {
         only: args.only.clone(),
         priorities: args.priority.clone(),
         preallocate: args.preallocate || app.loaded.config.preallocate,
+        overwrite: args.overwrite,
         options: TransferOptions {
-            paused: false,
             sequential: args.sequential || app.ui.raw,
             peers: args.peers.peers.clone(),
             goal: args.seed.goal(usual),
             limits: args.limits.limits(),
+            ..TransferOptions::default()
         },
     });
-    let ended = get(&app, &args, &session, &output, request).await;
+    let ended = get(&app, &args, &session, output, request).await;
     session.close().await;
     ended
 }
 
-fn output(app: &App, args: &Get) -> Result<Output> {
-    let out = args.out.as_ref().or(args.to.as_ref()).unwrap_or(&app.loaded.config.download_dir);
-    if out != Path::new("-") {
-        let folder =
-            std::path::absolute(out).with_context(|| format!("download into {}", Shown::path(out)))?;
-        return Ok(Output::Folder(folder));
-    }
-    if args.stream || args.seed.is_given() || app.ui.json {
-        return Err(usage("stdout takes the file alone"))
-            .hint("leave out --stream, --json, --seed, --ratio and --time");
-    }
-    let spool = Spool::folder(&app.loaded.config.data_dir.join("stdout"))
-        .context("make a folder in the data directory for what goes to stdout")?;
-    Ok(Output::Stdout(spool))
-}
-
-async fn get(app: &App, args: &Get, session: &Session, output: &Output, request: AddRequest) -> Result<u8> {
+async fn get(app: &App, args: &Get, session: &Session, output: Output, request: AddRequest) -> Result<u8> {
     let began = Instant::now();
     let control = &*session.control;
-    let added = control.add(request).await?;
-    let view = control.view(added.id).await?;
+    let added = app.quit.unless(async {
+        let added = control.add(request).await?;
+        Ok::<_, Problem>((added, control.view(added.id).await?))
+    });
+    let Some(added) = added.await else { return Ok(app.quit.status()) };
+    let (added, view) = added?;
     app.ui.event(&Event::Added { transfer: Box::new(view.clone()) })?;
-    if added.existing && !session.here {
+    let mut follower = Follower::new(app, control, added.id);
+    if added.existing {
         app.ui.say(format!("The daemon has it already, as transfer {}.", added.id));
+        take_up::take_up(app, args, &mut follower, &view).await?;
+        if view.role == Role::Share && matches!(output, Output::Folder(_)) && !args.stream {
+            app.ui.say("It is shared from here:");
+            if !app.ui.json {
+                app.ui.path(view.path.as_path())?;
+            }
+            return Ok(0);
+        }
     }
     match output {
-        Output::Stdout(_) => to_stdout(app, control, added.id).await,
-        Output::Folder(_) if args.stream => stream(app, session, added.id).await,
+        Output::Stdout(spool) => {
+            let written = to_stdout(app, args, &mut follower, added.existing).await;
+            let interrupted = app.quit.token.is_cancelled();
+            if interrupted && session.here {
+                app.ui.say("Interrupted; the same command resumes it.");
+                spool.leave();
+            } else if !added.existing {
+                // Nobody has a use for bytes that went to stdout. The daemon may be gone, too: what matters was said.
+                let _ = control.remove(follower.id, true).await;
+            }
+            written
+        }
+        Output::Folder(_) if args.stream => stream(app, args, session, &mut follower, added.existing).await,
         Output::Folder(_) => {
-            let before = view.downloaded;
             let until = match (session.here, args.seed.is_given(), args.seed.is_bounded()) {
                 (_, true, true) => Until::Served,
                 (_, true, false) => Until::Interrupted,
                 (_, false, _) => Until::Verified,
             };
-            let ended =
-                follow(app, control, added.id, until, |step, view| report(app, step, view, before, began))
-                    .await?;
-            Ok(end(app, session, added.id, &ended))
+            // What former runs fetched is known with the torrent.
+            let mut before = view.files.map(|_| view.downloaded);
+            let report = |step, view: &TransferView| {
+                let before = *before.get_or_insert(view.downloaded);
+                if step == Step::Metadata { Ok(()) } else { complete(app, view, before, began) }
+            };
+            let ended = follower.follow(until, report).await?;
+            Ok(end(app, session, follower.id, &ended))
         }
     }
 }
 
-/// What a step means to the user; the path is the data of this command.
-fn report(app: &App, step: Step, view: &TransferView, before: u64, began: Instant) -> Result<()> {
+/// Says that everything is there; the path is the data of this command.
+fn complete(app: &App, view: &TransferView, before: u64, began: Instant) -> Result<()> {
     let ui = &app.ui;
-    match step {
-        Step::Metadata => {}
-        Step::Complete => {
-            let elapsed = began.elapsed();
-            let name = Shown(view.name.as_os_str());
-            match view.downloaded.saturating_sub(before) {
-                0 => ui.say(format!("{name} is here already: {}, every byte verified.", Size(view.verified))),
-                fetched => {
-                    let rate = Rate((fetched as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
-                    ui.say(format!("Got {name}: {} in {}, {rate}.", Size(fetched), took(elapsed)));
-                }
-            }
-            if !ui.json {
-                ui.path(view.path.as_path())?;
-            }
+    let elapsed = began.elapsed();
+    let name = Shown(view.name.as_os_str());
+    match view.downloaded.saturating_sub(before) {
+        0 => ui.say(format!("{name} is here already: {}, every byte verified.", Size(view.verified))),
+        fetched => {
+            let rate = Rate((fetched as f64 / elapsed.as_secs_f64().max(0.001)) as u64);
+            ui.say(format!("Got {name}: {} in {}, {rate}.", Size(fetched), took(elapsed)));
         }
+    }
+    if !ui.json {
+        ui.path(view.path.as_path())?;
     }
     Ok(())
 }
@@ -253,10 +283,21 @@ fn end(app: &App, session: &Session, id: TransferId, ended: &Ended) -> u8 {
     app.quit.status()
 }
 
-/// The file that a reader wants: the only wanted one, or (`largest`) the largest of them.
-async fn wanted_file(control: &dyn Control, id: TransferId, largest: bool) -> Result<FileView> {
+/// The file that a reader wants: the only wanted one, or (`largest`) the largest of them. Of a transfer that was there already, others may
+/// be wanted than this command asks for.
+async fn wanted_file(
+    args: &Get,
+    control: &dyn Control,
+    id: TransferId,
+    existing: bool,
+    largest: bool,
+) -> Result<FileView> {
     let mut files = control.files(id).await?;
-    files.retain(|file| file.priority != FilePriority::Skip);
+    if existing && !args.only.is_empty() {
+        files.retain(|file| take_up::is_named(&args.only, file));
+    } else {
+        files.retain(|file| file.priority != FilePriority::Skip);
+    }
     if files.len() > 1 && !largest {
         return Err(anyhow!("it has {} files, stdout takes one", files.len()))
             .hint("choose one with --only GLOB; without `-o -` all are put into a folder");
@@ -264,20 +305,16 @@ async fn wanted_file(control: &dyn Control, id: TransferId, largest: bool) -> Re
     files.into_iter().max_by_key(|file| file.size).context("it has no file that is wanted")
 }
 
-async fn to_stdout(app: &App, control: &dyn Control, id: TransferId) -> Result<u8> {
-    let ended = follow(app, control, id, Until::Metadata, |_, _| Ok(())).await;
-    let written = match ended {
-        Ok(Ended::Interrupted) => Ok(app.quit.status()),
-        Ok(Ended::Done(_)) => write_out(app, control, id).await,
-        Err(error) => Err(error),
-    };
-    // Nobody has a use for bytes that went to stdout. The daemon may be gone, too: what matters was said.
-    let _ = control.remove(id, true).await;
-    written
+async fn to_stdout(app: &App, args: &Get, follower: &mut Follower<'_>, existing: bool) -> Result<u8> {
+    match follower.follow(Until::Metadata, |_, _| Ok(())).await? {
+        Ended::Interrupted => Ok(app.quit.status()),
+        Ended::Done(_) => write_out(app, args, follower, existing).await,
+    }
 }
 
-async fn write_out(app: &App, control: &dyn Control, id: TransferId) -> Result<u8> {
-    let file = wanted_file(control, id, false).await?;
+async fn write_out(app: &App, args: &Get, follower: &mut Follower<'_>, existing: bool) -> Result<u8> {
+    let (control, id) = (follower.control(), follower.id);
+    let file = wanted_file(args, control, id, existing, false).await?;
     let mut reader = control.read(id, file.index, 0..file.size).await?;
     let mut stdout = tokio::io::stdout();
     let copy = async {
@@ -297,22 +334,25 @@ async fn write_out(app: &App, control: &dyn Control, id: TransferId) -> Result<u
             stdout.write_all(chunk).await.map_err(OutputError::from)?;
         }
     };
-    let interrupted = async {
-        let following = follow(app, control, id, Until::Interrupted, |_, _| Ok(()));
-        following.await
-    };
+    let interrupted = follower.follow(Until::Interrupted, |_, _| Ok(()));
     tokio::select! {
         copied = copy => copied.map(|()| 0),
         ended = interrupted => ended.map(|_| app.quit.status()),
     }
 }
 
-async fn stream(app: &App, session: &Session, id: TransferId) -> Result<u8> {
-    let control = &*session.control;
-    if let Ended::Interrupted = follow(app, control, id, Until::Metadata, |_, _| Ok(())).await? {
+async fn stream(
+    app: &App,
+    args: &Get,
+    session: &Session,
+    follower: &mut Follower<'_>,
+    existing: bool,
+) -> Result<u8> {
+    if let Ended::Interrupted = follower.follow(Until::Metadata, |_, _| Ok(())).await? {
         return Ok(app.quit.status());
     }
-    let file = wanted_file(control, id, true).await?;
+    let id = follower.id;
+    let file = wanted_file(args, &*session.control, id, existing, true).await?;
     let stream =
         Stream::open(session.control.clone(), id, file.clone(), app.quit.token.child_token()).await?;
     app.ui.event(&Event::Stream { id, path: file.path.clone(), url: stream.url().to_owned() })?;
@@ -320,7 +360,7 @@ async fn stream(app: &App, session: &Session, id: TransferId) -> Result<u8> {
     if !app.ui.json {
         app.ui.data(stream.url())?;
     }
-    let ended = follow(app, control, id, Until::Interrupted, |_, _| Ok(())).await?;
+    let ended = follower.follow(Until::Interrupted, |_, _| Ok(())).await?;
     stream.close().await;
     Ok(end(app, session, id, &ended))
 }

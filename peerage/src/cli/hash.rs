@@ -1,6 +1,6 @@
 //! `peerage hash`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::App;
 use super::flags::AuthorFlags;
-use super::share::write_torrent;
+use super::stdin;
+use super::target::Target;
 use crate::author::{Authored, MakeError, make};
 use crate::errors::HintExt;
 use crate::model::{AnyPath, Problem};
@@ -27,10 +28,10 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Print every name of a file or folder without sharing it
 #[derive(Debug, Args)]
 pub(super) struct HashPath {
-    /// The file or folder
+    /// The file or folder; `-` reads stdin
     #[arg(value_name = "PATH")]
     path: PathBuf,
-    /// Write a .torrent file, too
+    /// Write a .torrent file, too; `-` writes it to stdout, and the names are left out
     #[arg(long, value_name = "FILE")]
     torrent: Option<PathBuf>,
     #[command(flatten)]
@@ -64,18 +65,37 @@ impl Names {
     }
 }
 
-pub(super) async fn run(app: &App, args: HashPath) -> Result<u8> {
-    let Some(authored) = hashed(app, &args).await? else {
+pub(super) async fn run(mut app: App, mut args: HashPath) -> Result<u8> {
+    let target = args.torrent.as_deref().map(|file| Target::new(file, &args.path, &app.ui)).transpose()?;
+    app.ui.raw = matches!(target, Some(Target::Stdout));
+    let mut spool = None;
+    if args.path == Path::new("-") {
+        let name = args.author.name.as_deref().unwrap_or("stdin");
+        let Some(read) = stdin::spool(&app, name).await? else { return Ok(app.quit.status()) };
+        read.path().clone_into(&mut args.path);
+        spool = Some(read);
+    }
+    let hashed = names(&app, &args, target).await;
+    drop(spool);
+    hashed
+}
+
+async fn names(app: &App, args: &HashPath, target: Option<Target>) -> Result<u8> {
+    let Some(authored) = hashed(app, args).await? else {
         return Ok(app.quit.status());
     };
     for (path, why) in &authored.skipped {
         app.ui.warn(&Problem::new("skipped", format!("passed over {}: {why}", Shown::path(path))));
     }
-    if let Some(file) = &args.torrent {
-        write_torrent(file, &authored.torrent.to_bytes())?;
+    if let Some(target) = &target {
+        target.write(&app.ui, &authored.torrent.to_bytes())?;
     }
     let names = Names::of(&authored.torrent);
     let ui = &app.ui;
+    if ui.raw {
+        // stdout is the torrent.
+        return Ok(0);
+    }
     if ui.json {
         ui.object(&names)?;
         return Ok(0);

@@ -1,6 +1,6 @@
 //! `peerage inspect`.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use data_encoding::HEXLOWER;
 use peerage_bittorrent::hash::InfoHashes;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::App;
 use crate::errors::HintExt;
 use crate::link;
-use crate::model::{AnyPath, Link};
+use crate::model::{AnyPath, Link, Problem};
 use crate::ui::{Shown, Size, Table, count};
 
 /// Show what a torrent or a link holds, or say why it is refused
@@ -77,9 +77,10 @@ pub(super) fn files(info: &Info) -> impl Iterator<Item = &Entry> {
 pub(super) async fn run(app: &App, args: Inspect) -> Result<u8> {
     match link::resolve(&args.link).await? {
         Link::Torrent(bytes) => {
-            let torrent = Metainfo::parse(&bytes.0)
-                .map_err(|error| anyhow!(error))
-                .with_context(|| format!("{} is refused", Shown::text(&args.link)))?;
+            let torrent = Metainfo::parse(&bytes.0).map_err(|error| {
+                let told = Problem::new("refused", format!("{} is refused", Shown::text(&args.link)));
+                Problem { causes: vec![error.to_string()], ..told }
+            })?;
             show_torrent(app, &torrent)?;
         }
         Link::Name(text) => {

@@ -51,7 +51,7 @@ pub(super) async fn ls(app: &App, _args: Ls) -> Result<u8> {
         app.ui.say("No transfers. `peerage share PATH` and `peerage get LINK` add some.");
     }
     let mut table =
-        Table::new(&[">#", "state", ">done", ">size", ">down", ">up", ">peers", ">ratio", "name"]);
+        Table::new(&[">#", "state", ">done", "~>size", "~>down", "~>up", "~>peers", "~>ratio", "name"]);
     for view in &views {
         table.row([
             view.id.to_string(),
@@ -94,7 +94,7 @@ pub(super) async fn show(app: &App, args: Show) -> Result<u8> {
         ui.warn(problem);
     }
     if !files.is_empty() {
-        let mut table = Table::new(&[">#", ">done", ">size", "wanted", "file"]);
+        let mut table = Table::new(&[">#", ">done", "~>size", "~wanted", "file"]);
         for file in &files {
             let changed = if file.changed { "  (changed)" } else { "" };
             table.row([
@@ -109,8 +109,16 @@ pub(super) async fn show(app: &App, args: Show) -> Result<u8> {
         print(app, &table)?;
     }
     if !trackers.is_empty() {
-        let mut table =
-            Table::new(&[">tier", "state", ">peers", ">seeds", ">leechers", ">next", "tracker", "message"]);
+        let mut table = Table::new(&[
+            "~>tier",
+            "state",
+            "~>peers",
+            "~>seeds",
+            "~>leechers",
+            "~>next",
+            "tracker",
+            "message",
+        ]);
         for tracker in &trackers {
             table.row([
                 tracker.tier.to_string(),
@@ -180,8 +188,17 @@ pub(super) async fn peers(app: &App, args: Peers) -> Result<u8> {
         let why = waiting(&view).unwrap_or_else(|| format!("it is {}", state_word(view.state)));
         app.ui.say(format!("No peer is connected: {why}."));
     }
-    let mut table =
-        Table::new(&["address", "client", ">has", ">down", ">up", ">received", ">sent", "flags", "found by"]);
+    let mut table = Table::new(&[
+        "address",
+        "~client",
+        ">has",
+        "~>down",
+        "~>up",
+        "~>received",
+        "~>sent",
+        "~flags",
+        "found by",
+    ]);
     for peer in &peers {
         table.row([
             peer.address.to_string(),

@@ -1,16 +1,16 @@
 //! `peerage pause`, `resume`, `remove`, `verify` and `limit`: tell the daemon what to do.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::follow::{Ended, Until, follow};
+use super::follow::{Ended, Follower, Until};
 use super::{App, session};
 use crate::api::Client;
 use crate::control::Control;
-use crate::errors::{FAILURE, problem, usage};
-use crate::model::{Limits, State, TransferId, TransferRef, TransferView};
-use crate::ui::{Shown, percent};
+use crate::errors::{FAILURE, usage};
+use crate::model::{Check, Limits, Problem, Role, State, TransferId, TransferRef, TransferView};
+use crate::ui::{Shown, Size, percent};
 use crate::values::Bytes;
 
 /// Stop transfers; they stay known and stop across restarts
@@ -125,23 +125,39 @@ pub(super) async fn verify(app: &App, args: Verify) -> Result<u8> {
     let daemon = session::daemon(app).await?;
     let mut status = 0;
     for id in args.which.find(&daemon).await? {
-        daemon.verify(id).await?;
-        let view = match follow(app, &daemon, id, Until::Checked, |_, _| Ok(())).await? {
+        let number = daemon.verify(id).await?;
+        let mut follower = Follower::new(app, &daemon, id);
+        let view = match follower.follow(Until::Checked(number), |_, _| Ok(())).await? {
             Ended::Interrupted => return Ok(app.quit.status()),
             Ended::Done(view) => view,
         };
-        let wanted = view.wanted.unwrap_or(0);
+        let Some(Check { verified, wanted, .. }) = view.check else { continue };
         if app.ui.json {
             app.ui.object(&json!({
-                "event": "verified", "id": id, "name": view.name, "verified": view.verified, "wanted": wanted,
+                "event": "verified", "id": id, "name": view.name, "verified": verified, "wanted": wanted,
             }))?;
         } else {
             let name = Shown(view.name.as_os_str());
-            app.ui.data(format!("{id}  {name}: {} % is there and true", percent(view.verified, wanted)))?;
+            app.ui.data(format!("{id}  {name}: {} % is there and true", percent(verified, wanted)))?;
         }
-        if matches!(view.state, State::Changed | State::Error) {
-            let told = view.problem.clone().map_or_else(|| anyhow!("transfer {id} has a fault"), Into::into);
-            app.ui.error(&problem(&told));
+        let faulty = matches!(view.state, State::Changed | State::Error);
+        if let Some(told) = view.problem.clone().filter(|_| faulty) {
+            app.ui.error(&told);
+        } else if verified < wanted {
+            let missing = format!(
+                "{} of {} are missing or not what they should be",
+                Size(wanted - verified),
+                Size(wanted)
+            );
+            let told = Problem::new("damaged", format!("transfer {id}: {missing}"));
+            app.ui.error(&match view.role {
+                Role::Get => told.hint(format!("`peerage show {id}` tells how far fetching them is")),
+                Role::Share => {
+                    told.hint("put the files back as they were, or share them again for a new link")
+                }
+            });
+        }
+        if faulty || verified < wanted {
             status = FAILURE;
         }
     }

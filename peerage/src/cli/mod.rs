@@ -14,6 +14,8 @@ mod list;
 mod manage;
 mod session;
 mod share;
+mod stdin;
+mod target;
 mod up;
 
 use std::path::PathBuf;
@@ -182,19 +184,30 @@ async fn run(cli: Cli, ui: Ui, daemon: bool) -> Result<u8> {
         Command::Share(args) => share::run(app, args).await,
         Command::Get(args) => get::run(app, args).await,
         Command::Up(args) => up::run(app, args).await,
-        Command::Down(_) => up::down(&app).await,
-        Command::Ls(args) => list::ls(&app, args).await,
-        Command::Show(args) => list::show(&app, args).await,
-        Command::Peers(args) => list::peers(&app, args).await,
-        Command::Pause(args) => manage::pause(&app, args).await,
-        Command::Resume(args) => manage::resume(&app, args).await,
-        Command::Remove(args) => manage::remove(&app, args).await,
-        Command::Verify(args) => manage::verify(&app, args).await,
-        Command::Limit(args) => manage::limit(&app, args).await,
-        Command::Hash(args) => hash::run(&app, args).await,
-        Command::Inspect(args) => inspect::run(&app, args).await,
-        Command::Completions(args) => generate::completions(&app, &args),
-        Command::Man(args) => generate::man(&app, &args),
+        Command::Hash(args) => hash::run(app, args).await,
+        // The others leave nothing behind when they end at once.
+        command => app.quit.unless(brief(&app, command)).await.unwrap_or_else(|| Ok(app.quit.status())),
+    }
+}
+
+/// Commands that ask and answer.
+async fn brief(app: &App, command: Command) -> Result<u8> {
+    match command {
+        Command::Share(_) | Command::Get(_) | Command::Up(_) | Command::Hash(_) => {
+            unreachable!("it is no brief command")
+        }
+        Command::Down(_) => up::down(app).await,
+        Command::Ls(args) => list::ls(app, args).await,
+        Command::Show(args) => list::show(app, args).await,
+        Command::Peers(args) => list::peers(app, args).await,
+        Command::Pause(args) => manage::pause(app, args).await,
+        Command::Resume(args) => manage::resume(app, args).await,
+        Command::Remove(args) => manage::remove(app, args).await,
+        Command::Verify(args) => manage::verify(app, args).await,
+        Command::Limit(args) => manage::limit(app, args).await,
+        Command::Inspect(args) => inspect::run(app, args).await,
+        Command::Completions(args) => generate::completions(app, &args),
+        Command::Man(args) => generate::man(app, &args),
         Command::Config(args) => config::run(args, &app.global, app.ui),
     }
 }

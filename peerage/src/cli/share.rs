@@ -1,21 +1,22 @@
 //! `peerage share`.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::App;
 use super::flags::{AuthorFlags, LimitFlags, NodeFlags};
-use super::follow::{Ended, Step, Until, follow};
+use super::follow::{Ended, Follower, Step, Until};
 use super::get::{PeerFlags, SeedFlags};
 use super::session::{self, Session};
-use super::up;
+use super::target::Target;
+use super::{stdin, up};
 use crate::errors::{HintExt, usage};
 use crate::link::read_torrent;
-use crate::model::{AddRequest, AnyPath, Base64, Event, ShareRequest, TransferOptions, TransferView};
-use crate::spool::Spool;
+use crate::model::{
+    AddRequest, AnyPath, Base64, Event, Problem, ShareRequest, TransferId, TransferOptions, TransferView,
+};
 use crate::ui::{Shown, Size, Ui, count, qr_code};
 
 /// Share a file or a folder, or what comes in on stdin
@@ -32,12 +33,15 @@ pub(super) struct Share {
     /// Serve existing bytes under this existing .torrent; nothing is hashed but to check them
     #[arg(long = "as", value_name = "FILE.torrent", conflicts_with_all = ["name", "trackers", "web_seeds", "private", "piece_size", "versions"])]
     as_torrent: Option<PathBuf>,
-    /// Write a .torrent file, too
+    /// Write a .torrent file, too; `-` writes it to stdout instead of the link
     #[arg(long, value_name = "FILE")]
     torrent: Option<PathBuf>,
     /// Print the link as a QR code, too
     #[arg(long)]
     qr: bool,
+    /// Reveal pieces one at a time, so that distinct ones spread first: for a first seed with little upload
+    #[arg(long)]
+    super_seed: bool,
     /// Hand it over to the daemon, which is started if none runs, and return once the link is known
     #[arg(long)]
     background: bool,
@@ -53,8 +57,22 @@ pub(super) struct Share {
     node: NodeFlags,
 }
 
-pub(super) async fn run(app: App, args: Share) -> Result<u8> {
-    let spool = if args.path == Path::new("-") { Some(from_stdin(&app, &args).await?) } else { None };
+pub(super) async fn run(mut app: App, args: Share) -> Result<u8> {
+    let target = args.torrent.as_deref().map(|file| Target::new(file, &args.path, &app.ui)).transpose()?;
+    app.ui.raw = matches!(target, Some(Target::Stdout));
+    let as_torrent = args.as_torrent.as_deref().map(read_torrent).transpose()?;
+    let spool = if args.path == Path::new("-") {
+        if as_torrent.is_some() {
+            return Err(usage("--as needs files in place, not stdin"));
+        }
+        let name = args.author.name.as_deref().unwrap_or("stdin");
+        match stdin::spool(&app, name).await? {
+            Some(spool) => Some(spool),
+            None => return Ok(app.quit.status()),
+        }
+    } else {
+        None
+    };
     let path = match &spool {
         Some(spool) => spool.path().to_owned(),
         None => {
@@ -65,7 +83,6 @@ pub(super) async fn run(app: App, args: Share) -> Result<u8> {
     std::fs::metadata(&path)
         .with_context(|| format!("share {}", Shown::path(&args.path)))
         .hint("name a file or a folder that exists, or - for stdin")?;
-    let as_torrent = args.as_torrent.as_deref().map(read_torrent).transpose()?;
     let request = AddRequest::Share(ShareRequest {
         path: AnyPath(path),
         as_torrent: as_torrent.map(Base64),
@@ -74,28 +91,43 @@ pub(super) async fn run(app: App, args: Share) -> Result<u8> {
             peers: args.peers.peers.clone(),
             goal: args.seed.goal(None),
             limits: args.limits.limits(),
+            super_seeding: args.super_seed,
             ..TransferOptions::default()
         },
     });
     if args.background {
         up::ensure(&app, &args.node).await?;
     }
-    let session = session::open(&app, &args.node).await?;
-    let ended = share(&app, &args, &session, request).await;
+    let Some(session) = app.quit.unless(session::open(&app, &args.node)).await else {
+        return Ok(app.quit.status());
+    };
+    let session = session?;
+    let ended = share(&app, &args, &session, request, target).await;
     if !session.here
         && let (Ok(_), Some(spool)) = (&ended, spool)
     {
         // The daemon goes on serving it: `peerage remove` forgets it, and its user deletes it.
-        spool.keep();
+        spool.keep().context("keep what was read from stdin")?;
     }
     session.close().await;
     ended
 }
 
-async fn share(app: &App, args: &Share, session: &Session, request: AddRequest) -> Result<u8> {
+async fn share(
+    app: &App,
+    args: &Share,
+    session: &Session,
+    request: AddRequest,
+    target: Option<Target>,
+) -> Result<u8> {
     let control = &*session.control;
-    let added = control.add(request).await?;
-    app.ui.event(&Event::Added { transfer: Box::new(control.view(added.id).await?) })?;
+    let added = app.quit.unless(async {
+        let added = control.add(request).await?;
+        Ok::<_, Problem>((added, control.view(added.id).await?))
+    });
+    let Some(added) = added.await else { return Ok(app.quit.status()) };
+    let (added, view) = added?;
+    app.ui.event(&Event::Added { transfer: Box::new(view) })?;
     if added.existing {
         app.ui.say(format!("It is shared already, as transfer {}.", added.id));
     }
@@ -104,25 +136,22 @@ async fn share(app: &App, args: &Share, session: &Session, request: AddRequest) 
         (false, true) => Until::Served,
         (false, false) => Until::Interrupted,
     };
+    let mut follower = Follower::new(app, control, added.id);
     let told = |step, view: &TransferView| {
         if step == Step::Metadata { announce(&app.ui, args, view) } else { Ok(()) }
     };
-    if let Some(file) = &args.torrent {
+    if let Some(target) = target {
         // The link comes when the hashes are there, and so does the torrent.
-        if let Ended::Interrupted = follow(app, control, added.id, Until::Metadata, told).await? {
-            return Ok(app.quit.status());
+        if let ended @ Ended::Interrupted = follower.follow(Until::Metadata, told).await? {
+            return end(app, session, ended, follower.id);
         }
-        write_torrent(file, &control.torrent(added.id).await?)?;
-        app.ui.say(format!("Wrote {}.", Shown::path(file)));
-        if until == Until::Metadata {
-            return Ok(0);
-        }
-        return end(app, session, follow(app, control, added.id, until, |_, _| Ok(())).await?, added.id.0);
+        target.write(&app.ui, &control.torrent(follower.id).await?)?;
     }
-    end(app, session, follow(app, control, added.id, until, told).await?, added.id.0)
+    let ended = follower.follow(until, told).await?;
+    end(app, session, ended, follower.id)
 }
 
-fn end(app: &App, session: &Session, ended: Ended, id: u32) -> Result<u8> {
+fn end(app: &App, session: &Session, ended: Ended, id: TransferId) -> Result<u8> {
     match ended {
         Ended::Done(_) => Ok(0),
         Ended::Interrupted if session.here => {
@@ -145,47 +174,15 @@ fn announce(ui: &Ui, args: &Share, view: &TransferView) -> Result<()> {
         Size(view.size.unwrap_or(0)),
         count(view.files.unwrap_or(0).into(), "file")
     ));
-    if !ui.json {
+    if !ui.json && !ui.raw {
         ui.data(magnet)?;
     }
     ui.say(format!("\nOn the other side:\n\n  {}\n", ui.painted("1", &format!("peerage get '{magnet}'"))));
     if args.qr {
-        match qr_code(magnet, ui.colour) {
-            Some(code) => ui.say(code),
-            None => ui.say("The link is too long for a QR code."),
+        match qr_code(magnet, ui.colour, ui.talk_columns()) {
+            Ok(code) => ui.say(code),
+            Err(why) => ui.say(why),
         }
     }
     Ok(())
-}
-
-/// Writes a .torrent file, whole or not at all.
-pub(super) fn write_torrent(file: &Path, bytes: &[u8]) -> Result<()> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    std::fs::write(&beside, bytes)
-        .and_then(|()| std::fs::rename(&beside, file))
-        .inspect_err(|_| {
-            // What was begun is of no use.
-            let _ = std::fs::remove_file(&beside);
-        })
-        .with_context(|| format!("write {}", Shown::path(file)))
-}
-
-async fn from_stdin(app: &App, args: &Share) -> Result<Spool> {
-    if args.as_torrent.is_some() {
-        return Err(usage("--as needs files in place, not stdin"));
-    }
-    let name = args.author.name.clone().unwrap_or_else(|| "stdin".to_owned());
-    let folder = app.loaded.config.data_dir.join("stdin");
-    app.ui.say("Reading stdin …");
-    let read = tokio::task::spawn_blocking(move || {
-        let spool = Spool::file(&folder, &name)?;
-        let mut file = std::fs::File::create_new(spool.path())?;
-        std::io::copy(&mut std::io::stdin().lock().by_ref(), &mut file)?;
-        Ok(spool)
-    });
-    tokio::select! {
-        spool = read => spool?.map_err(|error: std::io::Error| anyhow!(error)).context("read stdin into the data directory"),
-        () = app.quit.token.cancelled() => Err(anyhow!("interrupted while reading stdin")),
-    }
 }

@@ -1,8 +1,8 @@
 //! `peerage up` and `peerage down`: the daemon.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
@@ -21,8 +22,10 @@ use crate::api::{DaemonLock, Endpoint, EndpointError, serve};
 use crate::config::Origin;
 use crate::control::Control;
 use crate::errors::{HintExt, TERMINATED, usage};
-use crate::model::{Event, Problem};
+use crate::model::{Event, Limits, Problem};
 use crate::node::Node;
+use crate::private;
+use crate::spool::{self, STDIN, STDOUT};
 use crate::ui::count;
 
 /// A daemon in the background tells where it is within this time.
@@ -62,19 +65,47 @@ pub(super) async fn run(app: App, args: Up) -> Result<u8> {
         }
         let own = std::env::args_os().skip(1).filter(|arg| arg != "--background").collect();
         let endpoint = spawn(&app, own).await?;
+        if app.ui.json {
+            app.ui.object(&json!({ "event": "up", "pid": endpoint.pid, "api": endpoint.address }))?;
+        }
         app.ui.say(format!("The daemon runs as process {}; `peerage down` ends it.", endpoint.pid));
         return Ok(0);
     }
-    let lock = DaemonLock::take(&app.loaded.config.data_dir)
-        .hint("`peerage ls` asks it; `peerage down` ends it; --data-dir DIR starts another one")?;
-    let mut config = args.node.node(&app.loaded, true);
-    let limits = args.limits.limits();
-    config.limits.up = limits.up.or(config.limits.up);
-    config.limits.down = limits.down.or(config.limits.down);
+    let data_dir = &app.loaded.config.data_dir;
+    let lock = DaemonLock::take(data_dir);
+    let hint = match &lock {
+        Err(EndpointError::Taken(_)) => {
+            "`peerage ls` asks it; `peerage down` ends it; --data-dir DIR starts another one"
+        }
+        _ => "choose a folder that is yours with --data-dir DIR",
+    };
+    let lock = lock.hint(hint)?;
+    for spools in [STDIN, STDOUT] {
+        if let Err(error) = spool::sweep(&data_dir.join(spools)) {
+            tracing::warn!(%error, "what killed processes left is not swept");
+        }
+    }
     let listener = api_listener(&app).await?;
-    let node = Node::start(config).await.map_err(Problem::from).context("start the node")?;
-    let ended = serve_node(&app, &lock, listener, node.clone()).await;
-    node.stop().await;
+    let node = Node::start(args.node.node(&app.loaded, true))
+        .await
+        .map_err(Problem::from)
+        .context("start the node")?;
+    let limits = args.limits.limits();
+    if limits != Limits::default() {
+        node.limit(None, limits).await.map_err(Problem::from)?;
+    }
+    // The node ends while the last answers go out: both have the same two seconds.
+    let stopping = async {
+        app.quit.token.cancelled().await;
+        node.stop().await;
+    };
+    let serving = async {
+        let ended = serve_node(&app, &lock, listener, node.clone()).await;
+        // However serving ended.
+        app.quit.token.cancel();
+        ended
+    };
+    let (ended, ()) = tokio::join!(serving, stopping);
     ended?;
     // To be told to end is how a daemon ends well.
     Ok(if app.quit.status() == TERMINATED { 0 } else { app.quit.status() })
@@ -94,7 +125,7 @@ async fn serve_node(app: &App, lock: &DaemonLock, listener: TcpListener, node: N
     ));
     tracing::info!(%address, pid = endpoint.pid, transfers, "up");
     let guard = Guard { token: endpoint.token, metrics_open: app.loaded.config.metrics_open };
-    serve(listener, Arc::new(node), guard, app.quit.token.clone()).await.context("serve the API")?;
+    serve(listener, Arc::new(node), guard, app.quit.token.clone()).await;
     app.ui.say("Going down.");
     Ok(())
 }
@@ -137,10 +168,7 @@ pub(super) async fn ensure(app: &App, flags: &NodeFlags) -> Result<()> {
 /// Runs this program with `arguments` in a session of its own and waits until it says where it is.
 async fn spawn(app: &App, arguments: Vec<std::ffi::OsString>) -> Result<Endpoint> {
     let data_dir = &app.loaded.config.data_dir;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
+    private::create_folder(data_dir)
         .with_context(|| format!("create the data directory {}", data_dir.display()))?;
     let path = data_dir.join(LOG);
     let mut log = OpenOptions::new()
@@ -211,6 +239,9 @@ pub(super) async fn down(app: &App) -> Result<u8> {
     let data_dir: &PathBuf = &app.loaded.config.data_dir;
     while began.elapsed() < STOP_MAX {
         if gone(data_dir) {
+            if app.ui.json {
+                app.ui.object(&json!({ "event": "down", "pid": client.endpoint().pid }))?;
+            }
             app.ui.say("The daemon has ended.");
             return Ok(0);
         }

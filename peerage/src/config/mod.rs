@@ -42,10 +42,16 @@ pub struct Config {
     pub encryption: Encryption,
     pub limit_up: Bytes,
     pub limit_down: Bytes,
+    pub limit_up_per_peer: Bytes,
+    pub limit_down_per_peer: Bytes,
     pub connections: usize,
+    pub connections_per_transfer: usize,
+    pub upload_slots: usize,
+    pub super_seed: bool,
     pub active_downloads: usize,
     pub seed_ratio: f64,
     pub seed_time: Span,
+    pub disk_quota: Bytes,
     pub preallocate: bool,
     pub api_listen: SocketAddr,
     pub metrics_open: bool,
@@ -66,10 +72,16 @@ impl Default for Config {
             encryption: Encryption::Prefer,
             limit_up: Bytes(0),
             limit_down: Bytes(0),
+            limit_up_per_peer: Bytes(0),
+            limit_down_per_peer: Bytes(0),
             connections: 500,
+            connections_per_transfer: 80,
+            upload_slots: 0,
+            super_seed: false,
             active_downloads: 8,
             seed_ratio: 0.0,
             seed_time: Span::default(),
+            disk_quota: Bytes(0),
             preallocate: false,
             api_listen: SocketAddr::from(([127, 0, 0, 1], API_PORT)),
             metrics_open: false,
@@ -164,7 +176,15 @@ impl Config {
             lan: self.lan,
             encryption: self.encryption,
             limits: Limits { up: Some(self.limit_up.0), down: Some(self.limit_down.0) },
+            peer_limits: Limits {
+                up: Some(self.limit_up_per_peer.0),
+                down: Some(self.limit_down_per_peer.0),
+            },
             connections_max: self.connections,
+            transfer_connections_max: self.connections_per_transfer,
+            upload_slots: self.upload_slots,
+            super_seeding: self.super_seed,
+            disk_quota: Some(self.disk_quota.0),
             active_downloads_max: self.active_downloads,
             goal: SeedGoal {
                 ratio: (self.seed_ratio > 0.0).then_some(self.seed_ratio),
@@ -199,8 +219,12 @@ fn check(config: &Config) -> Result<()> {
     if !(0.0..=1e6).contains(&config.seed_ratio) {
         return Err(anyhow!("seed_ratio = {} is out of bounds", config.seed_ratio));
     }
-    if config.connections == 0 {
-        return Err(anyhow!("connections = 0 would let no peer in"));
+    for (key, connections) in
+        [("connections", config.connections), ("connections_per_transfer", config.connections_per_transfer)]
+    {
+        if connections == 0 {
+            return Err(anyhow!("{key} = 0 would let no peer in"));
+        }
     }
     if config.listen.is_empty() {
         return Err(anyhow!("listen is empty")).hint("name an address, such as 0.0.0.0:6881");

@@ -86,6 +86,10 @@ pub enum Event {
         /// Which.
         #[schema(value_type = u32)]
         id: TransferId,
+        /// It turned out to be the same content as this one, which stays.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<u32>)]
+        same_as: Option<TransferId>,
     },
 }
 
@@ -100,7 +104,7 @@ impl Event {
             Self::State { id, .. }
             | Self::Complete { id, .. }
             | Self::Stream { id, .. }
-            | Self::Removed { id } => Some(*id),
+            | Self::Removed { id, .. } => Some(*id),
             Self::Warning { id, .. } => *id,
         }
     }

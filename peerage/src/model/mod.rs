@@ -50,6 +50,7 @@ pub(crate) mod tests {
             sources: Sources::default(),
             limits: Limits::default(),
             goal: SeedGoal::default(),
+            check: None,
             added: 1_700_000_000,
             finished: None,
             magnet: None,

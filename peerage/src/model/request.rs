@@ -132,6 +132,9 @@ pub struct GetRequest {
     /// Take the space of files up front.
     #[serde(default)]
     pub preallocate: bool,
+    /// Replace files that lie there and are something else.
+    #[serde(default)]
+    pub overwrite: bool,
     /// How the transfer behaves.
     #[serde(default)]
     pub options: TransferOptions,
@@ -180,6 +183,8 @@ pub struct TransferOptions {
     pub paused: bool,
     /// Fetch pieces in order.
     pub sequential: bool,
+    /// While seeding, reveal pieces one at a time, so that distinct ones spread first (BEP 16).
+    pub super_seeding: bool,
     /// Peers named by the user.
     #[schema(value_type = Vec<String>)]
     pub peers: Vec<SocketAddr>,
@@ -212,6 +217,14 @@ pub struct Limits {
     pub up: Option<u64>,
     /// Download.
     pub down: Option<u64>,
+}
+
+impl Limits {
+    /// These, and where they say nothing the `others`.
+    #[must_use]
+    pub fn over(self, others: Self) -> Self {
+        Self { up: self.up.or(others.up), down: self.down.or(others.down) }
+    }
 }
 
 /// What became of an [`AddRequest`].

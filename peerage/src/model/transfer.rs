@@ -122,12 +122,32 @@ pub struct TransferView {
     pub limits: Limits,
     /// When serving ends.
     pub goal: SeedGoal,
+    /// The last check of every byte in this run (`verify`).
+    pub check: Option<Check>,
     /// When it was added, seconds since 1970.
     pub added: u64,
     /// When everything wanted was verified first, seconds since 1970.
     pub finished: Option<u64>,
     /// The link to paste elsewhere, with this peer's addresses as `x.pe` unless private; `None` until hashed.
     pub magnet: Option<String>,
+}
+
+/// The result of comparing every byte with its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// Which check, counted from 1 in this run: what asking for it answered.
+    pub number: u32,
+    /// Bytes of wanted files that were there and true.
+    pub verified: u64,
+    /// Bytes of wanted files.
+    pub wanted: u64,
+}
+
+/// A check that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Begun {
+    /// The number that [`TransferView::check`] will have.
+    pub check: u32,
 }
 
 /// Who is asked for peers of a transfer, and with what result: what a wait is for.

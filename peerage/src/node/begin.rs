@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,11 +17,14 @@ use peerage_content::{
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
 
-use super::Inner;
-use super::entry::{Entry, Running};
-use super::life::set_state;
+use super::entry::{Entry, Running, limit};
+use super::foreign::examine;
 use super::select::piece_priorities;
-use crate::model::{AddRequest, FilePriority, GetRequest, Link, Problem, State};
+use super::shelf::Record;
+use super::state::set_state;
+use super::views::file_entries;
+use super::{Inner, OpError};
+use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem, State};
 
 /// How often files that are not there are looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
@@ -97,7 +101,7 @@ pub(super) async fn begin(
         totals: opened.totals,
         suspect: opened.suspect,
         fetching,
-        config: config(entry, *node.door.public_address().borrow()),
+        config: config(node, entry, *node.door.public_address().borrow()),
         throttle: entry.throttle.clone(),
         seed: rand::random(),
         dialer: torrent.dialer(),
@@ -112,7 +116,9 @@ pub(super) async fn begin(
         facts.hashes = Some(running.metainfo.info.hashes);
         facts.private = running.metainfo.info.private;
         facts.trackers = merged(&facts.trackers, &running.metainfo.trackers);
-        facts.web_seeds = [&running.metainfo.web_seeds[..], &facts.web_seeds[..]].concat();
+        let known = &running.metainfo.web_seeds;
+        facts.web_seeds.retain(|url| !known.contains(url));
+        facts.web_seeds.splice(0..0, known.iter().cloned());
         facts.name = running.metainfo.info.name.as_path().to_owned();
         facts.path = content_path(&request, &running.metainfo);
         facts.hashing = None;
@@ -122,12 +128,25 @@ pub(super) async fn begin(
 }
 
 /// The settings of the engine for a transfer.
-pub(super) fn config(entry: &Entry, own_address: Option<SocketAddr>) -> Config {
-    let sequential = match &entry.facts().record.request {
-        AddRequest::Share(share) => share.options.sequential,
-        AddRequest::Get(get) => get.options.sequential,
+pub(super) fn config(node: &Inner, entry: &Entry, own_address: Option<SocketAddr>) -> Config {
+    let Limits { up, down } = node.config.peer_limits;
+    let facts = entry.facts();
+    let options = match &facts.record.request {
+        AddRequest::Share(share) => &share.options,
+        AddRequest::Get(get) => &get.options,
     };
-    Config { sequential, own_address, ..Config::default() }
+    // The door turns away whoever comes when all connections are taken; a transfer that is full decides whom a newcomer replaces.
+    let not_all = node.config.connections_max.div_ceil(5) * 4;
+    Config {
+        sequential: options.sequential,
+        super_seeding: options.super_seeding || node.config.super_seeding,
+        connections_max: node.config.transfer_connections_max.min(not_all).max(1),
+        upload_slots: node.config.upload_slots,
+        peer_up_max: limit(up),
+        peer_down_max: limit(down),
+        own_address,
+        ..Config::default()
+    }
 }
 
 /// Lets connections into a transfer whose disk has been checked.
@@ -150,6 +169,23 @@ fn open(
     let pieces = layout.piece_count();
     let truth = metainfo.truth().map_err(|error| Problem::new("refused", error))?;
     let record = entry.facts().record.clone();
+    let priorities = priorities(entry, &record, info)?;
+    let new_store =
+        |place, verified, stamps| Store::new(layout.clone(), place, node.files.clone(), verified, stamps);
+    // Whether the files that lie there are those of an earlier run is known by the journal alone: nothing is opened for writing before.
+    let examined = match &record.request {
+        AddRequest::Get(get) if !entry.slot.is_begun() => {
+            let store =
+                new_store(place(&record.request, metainfo, true)?, PieceSet::empty(pieces), Vec::new());
+            let progress = |bytes| {
+                entry.hashed.store(bytes, Ordering::Relaxed);
+                !entry.cancel.is_cancelled()
+            };
+            examine(&store, &truth, &priorities, get.overwrite, &progress)?;
+            Some(store)
+        }
+        _ => None,
+    };
     let path = entry.slot.journal();
     let primary = info.hashes.primary().map(|swarm| swarm.0).unwrap_or_default();
     let (mut journal, mut resumed) = match Journal::open(&path, &primary, pieces, layout.entries().len()) {
@@ -167,20 +203,23 @@ fn open(
         Place::InPlace(path) => (path.clone(), Vec::new()),
     };
     let moved = note != resumed.note && !resumed.note.is_empty();
-    let (store, suspect) = match belief {
-        Belief::Hashed(stamps) => {
+    let (store, suspect) = match (belief, examined) {
+        (Belief::Journal, Some(store)) => {
+            journal.verified(&store.verified().iter().collect::<Vec<_>>());
+            journal.describe(&store.stamps(), &note, totals);
+            journal.commit(false).map_err(storage)?;
+            (store, PieceSet::empty(pieces))
+        }
+        (Belief::Hashed(stamps), _) => {
             let all = PieceSet::full(pieces);
             journal.verified(&all.iter().collect::<Vec<_>>());
             journal.describe(stamps, &note, totals);
             // The files are their owner's to flush. Should a power loss change them all the same, their stamps tell.
             journal.commit(true).map_err(storage)?;
-            let store = Store::new(layout.clone(), place, node.files.clone(), all, stamps.clone());
-            (store, PieceSet::empty(pieces))
+            (new_store(place, all, stamps.clone()), PieceSet::empty(pieces))
         }
-        Belief::Journal => {
-            let stamps = resumed.stamps.clone();
-            let store =
-                Store::new(layout.clone(), place, node.files.clone(), resumed.verified.clone(), stamps);
+        (Belief::Journal, None) => {
+            let store = new_store(place, resumed.verified.clone(), resumed.stamps.clone());
             if moved && !anew && !has_any(&store, &resumed) {
                 return Err(absent(
                     &folder,
@@ -194,12 +233,10 @@ fn open(
             (store, suspect)
         }
     };
-    let mut priorities = record.priorities;
-    if priorities.len() != layout.entries().len() {
-        priorities = vec![FilePriority::Normal; layout.entries().len()];
-        skip_unselected(&record.request, info, &mut priorities);
-        entry.rules.apply(&layout, &mut priorities, true);
-    }
+    let store = match (&node.quota, &record.request) {
+        (Some(quota), AddRequest::Get(_)) => store.with_quota(quota.clone()),
+        _ => store,
+    };
     store.want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
     Ok(Opened { store: Arc::new(store), truth: Arc::new(truth), journal, note, totals, suspect, priorities })
 }
@@ -208,7 +245,8 @@ fn open(
 /// no later run may take it for true.
 fn believe(resumed: &mut Resumed, store: &Store, journal: &mut Journal) -> Result<(), Refusal> {
     let before = resumed.verified.clone();
-    resumed.check(store).map_err(|error| Refusal::Absent(storage(error)))?;
+    let absent = |error| Refusal::Absent(Problem { code: "vanished".to_owned(), ..storage(error) });
+    resumed.check(store).map_err(absent)?;
     let (suspect, gone): (Vec<PieceIndex>, Vec<PieceIndex>) = before
         .iter()
         .filter(|piece| !resumed.verified.contains(*piece))
@@ -238,9 +276,43 @@ fn device_of(folder: &Path) -> Result<u64, Problem> {
 
 /// The folder of a download that had begun is not as it was left.
 fn absent(folder: &Path, why: &str) -> Refusal {
-    let told = Problem::new("storage", format!("{folder:?}: {why}"))
+    let told = Problem::new("vanished", format!("{folder:?}: {why}"))
         .hint("mount what was there; if it was deleted, make the folder anew or `peerage resume` it: everything is fetched again then");
     Refusal::Absent(told)
+}
+
+/// How much each entry is wanted.
+fn priorities(entry: &Entry, record: &Record, info: &Info) -> Result<Vec<FilePriority>, Problem> {
+    let layout = &info.layout;
+    if record.priorities.len() == layout.entries().len() {
+        return Ok(record.priorities.clone());
+    }
+    let mut priorities = vec![FilePriority::Normal; layout.entries().len()];
+    skip_unselected(&record.request, info, &mut priorities);
+    entry.rules.apply(layout, &mut priorities, true);
+    let AddRequest::Get(get) = &record.request else { return Ok(priorities) };
+    let nothing = file_entries(layout).all(|file| priorities.get(file) == Some(&FilePriority::Skip));
+    if nothing && !get.only.is_empty() {
+        return Err(Problem::new("no_match", format!("no file matches {}", get.only.join(", ")))
+            .hint("`peerage inspect FILE` lists the files of a torrent; * and ? stop at /, ** does not"));
+    }
+    Ok(priorities)
+}
+
+/// What a download that is not running has written, to be deleted; `None`: nothing.
+pub(super) fn files_of(node: &Inner, entry: &Entry) -> Result<Option<Store>, OpError> {
+    if !entry.slot.is_begun() {
+        return Ok(None);
+    }
+    let unknown = || OpError::FilesUnknown(entry.id);
+    let kept = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
+    let metainfo = kept.ok_or_else(unknown)?;
+    let request = entry.facts().record.request.clone();
+    let AddRequest::Get(get) = &request else { return Err(unknown()) };
+    let layout = metainfo.info.layout.clone();
+    let verified = PieceSet::empty(layout.piece_count());
+    let place = download(get, &metainfo);
+    Ok(Some(Store::new(layout, place, node.files.clone(), verified, Vec::new())))
 }
 
 /// Leaves out the files that a magnet link does not select (BEP 53).
@@ -248,7 +320,9 @@ fn skip_unselected(request: &AddRequest, info: &Info, priorities: &mut [FilePrio
     let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
     let Ok(magnet) = link.parse::<Magnet>() else { return };
     for (entry, number) in info.selection_numbers() {
+        let is_file = |entry: &peerage_content::Entry| matches!(entry.kind, EntryKind::File { .. });
         if !magnet.selects(number)
+            && info.layout.entries().get(entry).is_some_and(is_file)
             && let Some(priority) = priorities.get_mut(entry)
         {
             *priority = FilePriority::Skip;
@@ -285,10 +359,14 @@ fn place(request: &AddRequest, metainfo: &Metainfo, create: bool) -> Result<Plac
             std::fs::create_dir_all(&folder).map_err(|source| {
                 storage(StorageError { attempt: "create folder", path: folder.clone(), source })
             })?;
-            let preallocation = if get.preallocate { Preallocation::Full } else { Preallocation::Sparse };
-            Ok(Place::Download { folder, root: metainfo.info.root(), preallocation })
+            Ok(download(get, metainfo))
         }
     }
+}
+
+fn download(get: &GetRequest, metainfo: &Metainfo) -> Place {
+    let preallocation = if get.preallocate { Preallocation::Full } else { Preallocation::Sparse };
+    Place::Download { folder: get.folder.0.clone(), root: metainfo.info.root(), preallocation }
 }
 
 /// The file, or the top folder.

@@ -24,8 +24,18 @@ pub struct NodeConfig {
     pub encryption: Encryption,
     /// Limits of the whole node.
     pub limits: Limits,
+    /// Limits of each peer.
+    pub peer_limits: Limits,
     /// Connections of the whole node.
     pub connections_max: usize,
+    /// Connections of one transfer.
+    pub transfer_connections_max: usize,
+    /// Peers served at a time by one transfer; 0: as many as the upload rate suggests.
+    pub upload_slots: usize,
+    /// Share by super-seeding (BEP 16) unless a request says otherwise.
+    pub super_seeding: bool,
+    /// Bytes that downloads may take on disk together. `None` and 0: no bound.
+    pub disk_quota: Option<u64>,
     /// Transfers that fetch at a time; others are queued. 0: no bound.
     pub active_downloads_max: usize,
     /// The goal of transfers that name none.

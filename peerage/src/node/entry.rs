@@ -1,7 +1,7 @@
 //! One transfer of a node: what is known of it, and what it does at present.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::select::Rules;
 use super::shelf::{Record, Slot};
-use crate::model::{FilePriority, Limits, Problem, Role, SeedGoal, State, TransferId};
+use crate::model::{Check, FilePriority, Limits, Problem, Role, SeedGoal, State, TransferId};
 
 /// A transfer of the node. Shared between its task, which moves it on, and whoever asks about it.
 #[derive(Debug)]
@@ -24,6 +24,12 @@ pub(super) struct Entry {
     pub(super) slot: Slot,
     pub(super) rules: Rules,
     facts: Mutex<Facts>,
+    /// Checks of every byte that were asked for.
+    pub(super) checks: AtomicU32,
+    /// Held while the record is written, so that the last write is of the last state.
+    writing: Mutex<()>,
+    /// It was taken out; nothing of it is kept any more.
+    forgotten: AtomicBool,
     /// Bytes hashed so far, in the states that hash.
     pub(super) hashed: AtomicU64,
     pub(super) paused: watch::Sender<bool>,
@@ -48,6 +54,8 @@ pub(super) struct Facts {
     pub(super) trackers: Vec<Vec<String>>,
     pub(super) web_seeds: Vec<String>,
     pub(super) given: u32,
+    /// The last check of every byte.
+    pub(super) check: Option<Check>,
     pub(super) torrent: Option<Arc<Torrent>>,
     pub(super) running: Option<Arc<Running>>,
 }
@@ -76,6 +84,9 @@ impl Entry {
             role,
             slot,
             rules,
+            checks: AtomicU32::new(0),
+            writing: Mutex::default(),
+            forgotten: AtomicBool::new(false),
             hashed: AtomicU64::new(0),
             paused: watch::channel(facts.record.paused).0,
             retry: Notify::new(),
@@ -97,14 +108,29 @@ impl Entry {
         self.hashed.load(Ordering::Relaxed)
     }
 
-    /// Changes the record and keeps it.
-    pub(super) fn keep(&self, change: impl FnOnce(&mut Record)) {
-        let record = {
-            let mut facts = self.facts();
-            change(&mut facts.record);
-            facts.record.clone()
-        };
-        if let Err(error) = self.slot.write_record(&record) {
+    /// Ends it for good; [`Entry::clear`] follows.
+    pub(super) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Release);
+        self.cancel.cancel();
+    }
+
+    /// Deletes what was kept of it.
+    pub(super) fn clear(&self) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slot.clear();
+    }
+
+    /// Changes the record and keeps it; it is on disk when this returns.
+    pub(super) async fn keep(self: &Arc<Self>, change: impl FnOnce(&mut Record)) {
+        change(&mut self.facts().record);
+        let entry = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let _writing = entry.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let record = entry.facts().record.clone();
+            // One that is removed is not written anew.
+            if entry.forgotten.load(Ordering::Acquire) { Ok(()) } else { entry.slot.write_record(&record) }
+        });
+        if let Ok(Err(error)) = written.await {
             tracing::warn!(%error, "a change will be forgotten at the next start");
         }
     }
@@ -124,6 +150,7 @@ impl Facts {
             trackers: Vec::new(),
             web_seeds: Vec::new(),
             given: 0,
+            check: None,
             torrent: None,
             running: None,
         }
@@ -136,6 +163,13 @@ impl Facts {
 }
 
 impl Running {
+    /// The torrent, with what peers told of its hashes.
+    pub(super) fn whole_metainfo(&self) -> Metainfo {
+        let mut metainfo = self.metainfo.clone();
+        metainfo.take_layers(self.transfer.truth());
+        metainfo
+    }
+
     /// Bytes that are not there, wanted or not.
     pub(super) fn missing(&self) -> u64 {
         let size = self.metainfo.info.layout.content_length();

@@ -101,6 +101,9 @@ pub enum OpError {
         #[source]
         why: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What was written is not known any more, so that nothing can be deleted.
+    #[error("the files of transfer {0} are not known: its torrent cannot be read")]
+    FilesUnknown(TransferId),
     /// Files that were shared in place are the user's: they are not deleted.
     #[error("{0:?} is shared in place and is never deleted")]
     NotDeletable(PathBuf),

@@ -11,13 +11,32 @@ use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::torrent::Torrent;
 use peerage_bittorrent::tracker::{self, TrackerUrl};
 use peerage_swarm::driver::{Activity, Progress};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::Inner;
 use super::begin::{Belief, begin, config, let_in};
 use super::entry::{Entry, Running, now};
+use super::queue::Turn;
 use super::share::hash_for;
-use crate::model::{AddRequest, Event, GetRequest, Link, Problem, SeedGoal, State};
+use super::state::{cannot_write, set_state, state_of};
+use crate::model::{AddRequest, Event, GetRequest, Link, Problem, Role, SeedGoal, State, TransferId};
+
+/// How long until a transfer that another process works on is tried again.
+const BUSY_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a transfer does not go on.
+enum Fault {
+    /// For people.
+    Problem(Problem),
+    /// Another transfer has this content already.
+    Same(TransferId),
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
 
 /// Names of peers in a link that are looked up.
 const NAMES_MAX: usize = 16;
@@ -34,13 +53,29 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
             () = entry.cancel.cancelled() => break,
             outcome = run(&node, &entry) => outcome,
         };
-        let Err(problem) = outcome else { break };
         leave(&node, &entry).await;
+        let problem = match outcome {
+            // Paused before it was begun: it waits for its resumption, off the network.
+            Ok(()) => continue,
+            Err(Fault::Same(other)) if !entry.slot.is_begun() => {
+                node.forget(&entry, Some(other));
+                let forgotten = entry.clone();
+                // The node may be stopping: then the next run finds out again.
+                let _ = tokio::task::spawn_blocking(move || forgotten.clear()).await;
+                return;
+            }
+            Err(Fault::Same(other)) => super::AddError::Exists(other).into(),
+            Err(Fault::Problem(problem)) => problem,
+        };
+        let busy = problem.code == "busy";
         info!(id = entry.id.0, %problem, "transfer failed");
         set_state(&node, &entry, State::Error, Some(problem));
+        let again =
+            async { if busy { tokio::time::sleep(BUSY_RETRY).await } else { std::future::pending().await } };
         tokio::select! {
             () = entry.cancel.cancelled() => break,
             () = entry.retry.notified() => {}
+            () = again => {}
         }
     }
     leave(&node, &entry).await;
@@ -62,23 +97,33 @@ async fn leave(node: &Inner, entry: &Entry) {
     }
 }
 
-async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
+/// From the request to the end. Returns when the user pauses it before there is a transfer that could be paused.
+async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Fault> {
     unpaused(node, entry).await;
     let request = entry.facts().record.request.clone();
-    let (metainfo, torrent, belief) = match &request {
-        AddRequest::Share(_) => shared(node, entry, &request).await?,
-        AddRequest::Get(get) => fetched(node, entry, &get.link).await?,
+    let (metainfo, torrent, belief, turn) = tokio::select! {
+        biased;
+        () = is_paused(entry) => return Ok(()),
+        prepared = prepare(node, entry, &request) => prepared?,
     };
     let running = begin(node, entry, metainfo, &torrent, belief).await?;
-    node.emit(Event::Metadata { transfer: Box::new(node.view_of(entry).await) });
+    let known = Event::Metadata { transfer: Box::new(node.view_of(entry, &node.around().await).await) };
+    let is_get = matches!(request, AddRequest::Get(_));
+    if is_get {
+        node.emit(known.clone());
+    }
     if matches!(running.transfer.progress().borrow().activity, Activity::Checking(..)) {
         set_state(node, entry, State::Checking, None);
         running.transfer.checked().await;
     }
+    if !is_get {
+        is_true(node, entry, &running)?;
+        node.emit(known);
+    }
     let whole = running.is_whole();
     let_in(node, &torrent, &running);
     node.door.dht_nodes(&torrent, &running.metainfo.nodes);
-    if matches!(request, AddRequest::Get(_)) {
+    if is_get {
         warn_of_collision(node, entry, &running.metainfo.info);
         let info = &running.metainfo.info;
         let folder = info.root().map(|root| root.as_path().as_os_str().as_encoded_bytes().to_vec());
@@ -86,8 +131,58 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Problem> {
         node.door.web_seeds(&torrent, &urls, folder.as_deref());
     }
     announce(node, entry, &torrent, Some(&running)).await;
-    attend(node, entry, &torrent, &running, whole).await;
+    attend(node, entry, &torrent, &running, whole, turn).await?;
     Ok(())
+}
+
+/// Everything before the transfer itself: its turn to download, and its torrent.
+async fn prepare(
+    node: &Arc<Inner>,
+    entry: &Arc<Entry>,
+    request: &AddRequest,
+) -> Result<(Metainfo, Arc<Torrent>, Belief, Option<Turn>), Fault> {
+    let AddRequest::Get(get) = request else {
+        let (metainfo, torrent, belief) = shared(node, entry, request).await?;
+        return Ok((metainfo, torrent, belief, None));
+    };
+    // What is complete needs no turn.
+    let turn = if entry.facts().record.finished.is_none() {
+        set_state(node, entry, State::Queued, None);
+        Some(node.queue.clone().turn().await)
+    } else {
+        None
+    };
+    let (metainfo, torrent, belief) = fetched(node, entry, &get.link).await?;
+    Ok((metainfo, torrent, belief, turn))
+}
+
+/// Whether what is shared is what the torrent says, at least in part.
+fn is_true(node: &Inner, entry: &Entry, running: &Running) -> Result<(), Problem> {
+    let (verified, pieces) =
+        (running.transfer.store().verified().count(), running.transfer.layout().piece_count());
+    if verified == pieces {
+        return Ok(());
+    }
+    let path = entry.facts().path.clone();
+    if verified == 0 {
+        return Err(Problem::new(
+            "no_match",
+            format!("{path:?} is not what the torrent describes: no piece matches"),
+        )
+        .hint("name the file or the top folder that the torrent was made of"));
+    }
+    let problem =
+        Problem::new("partial", format!("{verified} of {pieces} pieces match; only those are served"));
+    node.emit(Event::Warning { id: Some(entry.id), problem });
+    Ok(())
+}
+
+/// Waits until the user pauses it.
+async fn is_paused(entry: &Entry) {
+    let mut paused = entry.paused.subscribe();
+    if paused.wait_for(|paused| *paused).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Two files of a download may be one on the disk of the user.
@@ -116,15 +211,13 @@ async fn shared(
     node: &Arc<Inner>,
     entry: &Arc<Entry>,
     request: &AddRequest,
-) -> Result<(Metainfo, Arc<Torrent>, Belief), Problem> {
-    let AddRequest::Share(share) = request else { return Err(Problem::new("internal", "not a share")) };
-    let kept = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
-    let given = share.as_torrent.is_some() || entry.facts().hashes.is_some();
-    let (metainfo, belief) = match kept {
-        Some(metainfo) if given || is_unchanged(entry, &metainfo, &share.path.0) => {
-            (metainfo, Belief::Journal)
-        }
-        _ => {
+) -> Result<(Metainfo, Arc<Torrent>, Belief), Fault> {
+    let AddRequest::Share(share) = request else {
+        return Err(Problem::new("internal", "not a share").into());
+    };
+    let (metainfo, belief) = match kept(entry, &share.path.0).await? {
+        Some(metainfo) => (metainfo, Belief::Journal),
+        None => {
             set_state(node, entry, State::Hashing, None);
             let authored = hash_for(entry, &share.path.0, &share.author).await?;
             for (path, why) in &authored.skipped {
@@ -132,14 +225,34 @@ async fn shared(
                 node.emit(Event::Warning { id: Some(entry.id), problem });
             }
             let metainfo = authored.torrent;
-            entry.slot.write_torrent(&metainfo.to_bytes()).map_err(super::begin::storage)?;
-            let _ = std::fs::remove_file(entry.slot.journal());
+            let (owner, bytes) = (entry.clone(), metainfo.to_bytes());
+            let written = move || {
+                let _ = std::fs::remove_file(owner.slot.journal());
+                owner.slot.write_torrent(&bytes)
+            };
+            blocking(written).await?.map_err(super::begin::storage)?;
             (metainfo, Belief::Hashed(authored.hashed.stamps))
         }
     };
     let info = &metainfo.info;
     let torrent = enter(node, entry, info.hashes, Some(info.private))?;
     Ok((metainfo, torrent, belief))
+}
+
+/// The torrent of shared files as it was kept, if it still holds: it was given, or the files are as they were when it was made.
+async fn kept(entry: &Arc<Entry>, path: &std::path::Path) -> Result<Option<Metainfo>, Problem> {
+    let given = entry.facts().hashes.is_some();
+    let (entry, path) = (entry.clone(), path.to_owned());
+    blocking(move || {
+        let metainfo = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
+        metainfo.filter(|metainfo| given || is_unchanged(&entry, metainfo, &path))
+    })
+    .await
+}
+
+/// Runs what waits for the disk where waiting is no harm.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::new("internal", error))
 }
 
 /// Whether files are as they were when they were hashed, so that they need not be hashed again.
@@ -174,18 +287,22 @@ async fn fetched(
     node: &Arc<Inner>,
     entry: &Arc<Entry>,
     link: &Link,
-) -> Result<(Metainfo, Arc<Torrent>, Belief), Problem> {
+) -> Result<(Metainfo, Arc<Torrent>, Belief), Fault> {
     let magnet = match link {
         Link::Name(name) => name.parse::<Magnet>().ok(),
         Link::Torrent(_) => None,
     };
-    let kept = entry.slot.read_torrent();
-    if let Some(bytes) = kept {
-        let metainfo = Metainfo::parse(&bytes).map_err(|error| refused("the torrent", &error))?;
+    let owner = entry.clone();
+    let kept = blocking(move || {
+        let bytes = owner.slot.read_torrent()?;
+        // A damaged one is as good as none: it is fetched again.
+        Metainfo::parse(&bytes).inspect_err(|error| warn!(%error, "a kept torrent is damaged")).ok()
+    });
+    if let Some(metainfo) = kept.await? {
         let torrent = enter(node, entry, metainfo.info.hashes, Some(metainfo.info.private))?;
         return Ok((metainfo, torrent, Belief::Journal));
     }
-    let Some(magnet) = magnet else { return Err(Problem::new("refused", "the torrent was not kept")) };
+    let Some(magnet) = magnet else { return Err(Problem::new("refused", "the torrent was not kept").into()) };
     set_state(node, entry, State::FetchingMetadata, None);
     let torrent = enter(node, entry, magnet.hashes, None)?;
     {
@@ -202,7 +319,12 @@ async fn fetched(
     let mut metainfo = Metainfo::from(info);
     metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
     metainfo.web_seeds = magnet.web_seeds.clone();
-    entry.slot.write_torrent(&metainfo.to_bytes()).map_err(super::begin::storage)?;
+    // A link that named one of the two hashes may lead to what is here already under the other.
+    if let Some(other) = Inner::holder_of(&node.entries(), metainfo.info.hashes, entry.id) {
+        return Err(Fault::Same(other));
+    }
+    let (owner, bytes) = (entry.clone(), metainfo.to_bytes());
+    blocking(move || owner.slot.write_torrent(&bytes)).await?.map_err(super::begin::storage)?;
     Ok((metainfo, torrent, Belief::Journal))
 }
 
@@ -212,9 +334,11 @@ fn enter(
     entry: &Arc<Entry>,
     hashes: InfoHashes,
     private: Option<bool>,
-) -> Result<Arc<Torrent>, Problem> {
-    if let Some(other) = node.holder_of(hashes, entry.id) {
-        return Err(super::AddError::Exists(other).into());
+) -> Result<Arc<Torrent>, Fault> {
+    // Under the lock: two of the same may come at the same time.
+    let entries = node.entries();
+    if let Some(other) = Inner::holder_of(&entries, hashes, entry.id) {
+        return Err(Fault::Same(other));
     }
     let torrent = node.door.add(hashes, private);
     let mut facts = entry.facts();
@@ -298,26 +422,34 @@ async fn announce(node: &Inner, entry: &Entry, torrent: &Torrent, running: Optio
     node.door.announce(torrent, tiers, Arc::new(counters)).await;
 }
 
-/// Watches a running transfer: states, completion, the goal of seeding, pausing.
-/// `whole`: every byte was there from the beginning.
+/// Watches a running transfer: states, completion, the goal of seeding, pausing, and its turn to download. `whole`: every byte was there
+/// from the beginning. Returns only when the transfer cannot go on; it is dropped when the transfer is removed.
 async fn attend(
     node: &Arc<Inner>,
     entry: &Arc<Entry>,
     torrent: &Arc<Torrent>,
     running: &Arc<Running>,
     mut whole: bool,
-) {
+    mut turn: Option<Turn>,
+) -> Result<(), Problem> {
     let mut haste = Haste::new(Instant::now());
     let mut public = node.door.public_address();
     let mut progress = running.transfer.progress();
     let mut paused = entry.paused.subscribe();
     let mut was_paused = *paused.borrow_and_update();
+    let mut engine_paused = false;
+    let mut asking = None;
     introduce(node, entry, torrent).await;
     let mut reached = false;
     loop {
         let now_at = progress.borrow_and_update().clone();
+        if let Activity::Stalled(stall) = &now_at.activity
+            && !stall.kind.passes()
+        {
+            return Err(cannot_write(stall));
+        }
         if now_at.finished && entry.facts().record.finished.is_none() {
-            finished(node, entry).await;
+            finished(node, entry, running).await;
         }
         // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21).
         if now_at.finished && !whole && running.is_whole() {
@@ -332,13 +464,33 @@ async fn attend(
         let due = due(entry, goal, &now_at);
         if now_at.finished && !reached && due == Some(Duration::ZERO) {
             reached = true;
-            running.transfer.pause(true).await;
             node.door.withdraw(torrent).await;
         }
-        let (state, problem) = state_of(&now_at, reached);
+        // Whoever does not fetch gives its turn to another; whoever has none waits for one.
+        let stalled = matches!(now_at.activity, Activity::Stalled(_));
+        let fetches = entry.role == Role::Get && !now_at.finished && !was_paused && !stalled;
+        if !fetches {
+            (turn, asking) = (None, None);
+        } else if turn.is_none() && asking.is_none() {
+            turn = node.queue.try_turn();
+            asking = turn.is_none().then(|| Box::pin(node.queue.clone().turn()));
+        }
+        let pause = was_paused || reached || asking.is_some();
+        if std::mem::replace(&mut engine_paused, pause) != pause {
+            running.transfer.pause(pause).await;
+        }
+        let (state, problem) = state_of(&now_at, entry.role, reached);
+        let state = match state {
+            State::Checking => state,
+            _ if was_paused => State::Paused,
+            _ if asking.is_some() => State::Queued,
+            _ => state,
+        };
         set_state(node, entry, state, problem);
         tokio::select! {
-            changed = progress.changed() => if changed.is_err() { return },
+            changed = progress.changed() => if changed.is_err() {
+                return Err(Problem::new("internal", "the transfer ended unexpectedly"));
+            },
             _ = paused.changed() => {
                 let pause = *paused.borrow_and_update();
                 if pause == was_paused {
@@ -346,23 +498,30 @@ async fn attend(
                 }
                 was_paused = pause;
                 if pause {
-                    running.transfer.pause(true).await;
                     node.door.withdraw(torrent).await;
                 } else {
                     // Resuming what was complete serves it again, without a goal.
                     if std::mem::take(&mut reached) {
-                        entry.keep(|record| record.goal = SeedGoal::default());
+                        entry.keep(|record| record.goal = SeedGoal::default()).await;
                     }
-                    running.transfer.pause(false).await;
                     announce(node, entry, torrent, Some(running)).await;
                 }
             }
             Ok(()) = public.changed() => {
                 let own_address = *public.borrow_and_update();
-                running.transfer.configure(config(entry, own_address)).await;
+                running.transfer.configure(config(node, entry, own_address)).await;
             }
+            given = next_turn(&mut asking) => (turn, asking) = (Some(given), None),
             () = wait(due), if now_at.finished && !reached => {}
         }
+    }
+}
+
+/// The turn that was asked for; never, if none was.
+async fn next_turn(asking: &mut Option<std::pin::Pin<Box<impl Future<Output = Turn>>>>) -> Turn {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
     }
 }
 
@@ -385,35 +544,26 @@ fn due(entry: &Entry, goal: SeedGoal, progress: &Progress) -> Option<Duration> {
     if by_ratio { Some(Duration::ZERO) } else { by_time }
 }
 
-async fn finished(node: &Inner, entry: &Entry) {
-    entry.keep(|record| record.finished = Some(now()));
+async fn finished(node: &Inner, entry: &Arc<Entry>, running: &Arc<Running>) {
+    keep_layers(entry, running).await;
+    entry.keep(|record| record.finished = Some(now())).await;
     let path: PathBuf = entry.facts().path.clone();
-    let transfer = Box::new(node.view_of(entry).await);
-    if matches!(entry.facts().record.request, AddRequest::Get(_)) {
+    if entry.role == Role::Get {
+        let transfer = Box::new(node.view_of(entry, &node.around().await).await);
         node.emit(Event::Complete { id: entry.id, path: path.into(), transfer });
     }
 }
 
-/// What the engine does, in the user's words.
-fn state_of(progress: &Progress, goal_reached: bool) -> (State, Option<Problem>) {
-    match &progress.activity {
-        Activity::Checking(..) => (State::Checking, None),
-        Activity::Paused if goal_reached => (State::Complete, None),
-        Activity::Paused => (State::Paused, None),
-        _ if goal_reached => (State::Complete, None),
-        Activity::Downloading => (State::Downloading, None),
-        Activity::Seeding => (State::Seeding, None),
-        Activity::Stalled(why) => {
-            let told = Problem::new("storage", "the data cannot be written; fetching waits")
-                .hint("make room or make the folder writable: it goes on by itself within seconds");
-            (State::Error, Some(Problem { causes: vec![why.clone()], ..told }))
-        }
-        Activity::Changed(path) => {
-            let told =
-                Problem::new("changed", format!("{path:?} changed since it was verified; it is not served"))
-                    .hint("`peerage verify` checks what is still true; share it again for a new link");
-            (State::Changed, Some(told))
-        }
+/// Keeps the hashes that peers told (BEP 52): with them alone a restart can serve, even when nobody else is left.
+async fn keep_layers(entry: &Arc<Entry>, running: &Arc<Running>) {
+    let metainfo = &running.metainfo;
+    if metainfo.info.layered().all(|(_, root)| metainfo.piece_layers.contains_key(&root)) {
+        return;
+    }
+    let (owner, running) = (entry.clone(), running.clone());
+    let kept = blocking(move || owner.slot.write_torrent(&running.whole_metainfo().to_bytes()));
+    if let Ok(Err(error)) = kept.await {
+        warn!(%error, "hashes that peers told will be asked for again");
     }
 }
 
@@ -421,18 +571,4 @@ fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
     let mut told = Problem::new("refused", format!("{what} is refused"));
     told.causes.push(error.to_string());
     told
-}
-
-/// Sets the state and tells everybody if it is another.
-pub(super) fn set_state(node: &Inner, entry: &Entry, state: State, problem: Option<Problem>) {
-    let changed = {
-        let mut facts = entry.facts();
-        let changed = facts.state != state || facts.problem != problem;
-        facts.state = state;
-        facts.problem.clone_from(&problem);
-        changed
-    };
-    if changed {
-        node.emit(Event::State { id: entry.id, state, problem });
-    }
 }

@@ -4,15 +4,20 @@
 //! knows no command line, no HTTP and no terminal: those talk to it through `crate::control::Control`.
 //! A handle is cheap to clone; the node itself runs in tasks of its own until [`Node::stop`].
 
+mod admit;
 mod begin;
 mod config;
 mod entry;
 mod error;
+mod foreign;
 mod life;
+mod queue;
 mod read;
 mod select;
 mod share;
 mod shelf;
+mod state;
+mod surroundings;
 mod views;
 
 pub use config::{Dht, Encryption, NodeConfig};
@@ -21,28 +26,26 @@ pub use error::{AddError, OpError, StartError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use peerage_bittorrent::door::{DhtSettings, Door, DoorConfig, DoorError};
-use peerage_bittorrent::hash::InfoHashes;
-use peerage_bittorrent::magnet::{Magnet, MagnetError};
-use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::mse;
-use peerage_content::{BlockPool, FilePool, Workers};
+use peerage_content::{BlockPool, FilePool, Quota, Workers};
 use peerage_swarm::driver::{Direction, Resources, Throttle};
 use tokio::io::AsyncRead;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::entry::{Entry, Facts, limit};
+use self::entry::{Entry, limit};
+use self::queue::Queue;
 use self::select::Rules;
-use self::shelf::{Record, Shelf, Slot};
+use self::shelf::Shelf;
+use self::surroundings::Surroundings;
 
 use crate::model::{
-    AddRequest, Event, FilePriority, FileView, Limits, Link, PeerView, PriorityRule, Role, StatsView,
+    AddRequest, Event, FilePriority, FileView, Limits, PeerView, PriorityRule, Role, State, StatsView,
     TrackerView, TransferId, TransferRef, TransferView,
 };
 
@@ -66,6 +69,9 @@ pub(crate) struct Inner {
     resources: Resources,
     files: FilePool,
     shelf: Shelf,
+    queue: Queue,
+    quota: Option<Quota>,
+    surroundings: Surroundings,
     entries: Mutex<Entries>,
     events: broadcast::Sender<Event>,
     config: NodeConfig,
@@ -76,6 +82,8 @@ pub(crate) struct Inner {
 #[derive(Debug, Default)]
 struct Entries {
     by_id: BTreeMap<TransferId, Arc<Entry>>,
+    /// Numbers of transfers that turned out to be another one.
+    same: BTreeMap<TransferId, TransferId>,
     added: u32,
 }
 
@@ -86,7 +94,12 @@ impl Node {
     /// # Errors
     /// [`StartError`]: nothing runs.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let shelf = Shelf::open(&config.data_dir).map_err(StartError::DataDir)?;
+        let data_dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || Shelf::open(&data_dir)).await;
+        let shelf = match opened {
+            Ok(shelf) => shelf.map_err(StartError::DataDir)?,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
         let cancel = CancellationToken::new();
         let tasks = TaskTracker::new();
         let pool = BlockPool::new(POOL_BLOCKS);
@@ -115,7 +128,9 @@ impl Node {
                 source: std::io::Error::other(other),
             },
         })?;
-        let Limits { up, down } = config.limits;
+        // What a daemon was told while it ran outlives it; the configuration says what holds otherwise.
+        let kept = if config.restore { shelf.read_limits() } else { Limits::default() };
+        let (up, down) = (kept.up.or(config.limits.up), kept.down.or(config.limits.down));
         let resources = Resources {
             workers: Workers::new(0),
             pool,
@@ -127,14 +142,23 @@ impl Node {
             resources,
             files: FilePool::new(FILES_OPEN),
             shelf,
+            queue: Queue::new(config.active_downloads_max),
+            quota: limit(config.disk_quota).map(Quota::new),
+            surroundings: Surroundings::default(),
             entries: Mutex::default(),
             events: broadcast::channel(EVENTS).0,
             started: Instant::now(),
             cancel,
             config,
         });
+        let sweeper = inner.shelf.clone();
+        inner.resources.tasks.spawn_blocking(move || sweeper.sweep());
         if inner.config.restore {
-            inner.restore();
+            let restoring = inner.clone();
+            let restored = tokio::task::spawn_blocking(move || restoring.restore()).await;
+            if let Err(panicked) = restored {
+                std::panic::resume_unwind(panicked.into_panic());
+            }
         }
         inner.emit(Event::Listening { addresses: inner.door.listening().to_vec() });
         Ok(Self(inner))
@@ -159,7 +183,8 @@ impl Node {
         let entry = tokio::task::spawn_blocking(move || node.admit(request)).await;
         let entry = entry.map_err(|_| AddError::Stopped)??;
         let id = entry.id;
-        self.0.emit(Event::Added { transfer: Box::new(self.0.view_of(&entry).await) });
+        let around = self.0.around().await;
+        self.0.emit(Event::Added { transfer: Box::new(self.0.view_of(&entry, &around).await) });
         self.0.resources.tasks.spawn(life::live(self.0.clone(), entry));
         Ok(id)
     }
@@ -198,9 +223,10 @@ impl Node {
 
     /// All transfers, by number.
     pub async fn list(&self) -> Vec<TransferView> {
+        let around = self.0.around().await;
         let mut views = Vec::new();
         for entry in self.0.all() {
-            views.push(self.0.view_of(&entry).await);
+            views.push(self.0.view_of(&entry, &around).await);
         }
         views
     }
@@ -211,7 +237,8 @@ impl Node {
     /// [`OpError::NoSuchTransfer`].
     pub async fn view(&self, id: TransferId) -> Result<TransferView, OpError> {
         let entry = self.0.entry(id)?;
-        Ok(self.0.view_of(&entry).await)
+        let around = self.0.around().await;
+        Ok(self.0.view_of(&entry, &around).await)
     }
 
     /// The connected peers of a transfer.
@@ -256,18 +283,16 @@ impl Node {
     /// [`OpError::NoMetadata`] while it is not known.
     pub fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
         let running = self.0.entry(id)?.running().ok_or(OpError::NoMetadata(id))?;
-        let mut metainfo = running.metainfo.clone();
-        metainfo.take_layers(running.transfer.truth());
-        Ok(metainfo.to_bytes())
+        Ok(running.whole_metainfo().to_bytes())
     }
 
     /// Stops a transfer: no peers, no trackers. Survives a restart. Nothing happens when it is paused already.
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub fn pause(&self, id: TransferId) -> Result<(), OpError> {
+    pub async fn pause(&self, id: TransferId) -> Result<(), OpError> {
         let entry = self.0.entry(id)?;
-        entry.keep(|record| record.paused = true);
+        entry.keep(|record| record.paused = true).await;
         entry.paused.send_replace(true);
         Ok(())
     }
@@ -276,11 +301,19 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub fn resume(&self, id: TransferId) -> Result<(), OpError> {
+    pub async fn resume(&self, id: TransferId) -> Result<(), OpError> {
         let entry = self.0.entry(id)?;
-        entry.keep(|record| record.paused = false);
+        entry.keep(|record| record.paused = false).await;
         entry.paused.send_replace(false);
-        entry.retry.notify_waiters();
+        let failed = {
+            let facts = entry.facts();
+            facts.state == State::Error && facts.running.is_none()
+        };
+        if failed {
+            // Whoever follows it must not meet the old error again.
+            state::set_state(&self.0, &entry, State::Queued, None);
+            entry.retry.notify_one();
+        }
         Ok(())
     }
 
@@ -288,54 +321,70 @@ impl Node {
     /// shared in place are never deleted.
     ///
     /// # Errors
-    /// [`OpError::NoSuchTransfer`]; [`OpError::NotDeletable`] (nothing was removed); [`OpError::Storage`] (forgotten, files left).
+    /// [`OpError::NoSuchTransfer`]; [`OpError::NotDeletable`] and [`OpError::FilesUnknown`] (nothing was removed);
+    /// [`OpError::Storage`] (forgotten, files left).
     pub async fn remove(&self, id: TransferId, delete_files: bool) -> Result<(), OpError> {
         let entry = self.0.entry(id)?;
         if delete_files && entry.role == Role::Share {
             return Err(OpError::NotDeletable(entry.facts().path.clone()));
         }
         let running = entry.running();
-        entry.cancel.cancel();
+        let files = match &running {
+            _ if !delete_files => None,
+            Some(running) => Some(running.transfer.store().clone()),
+            None => {
+                let (node, entry) = (self.0.clone(), entry.clone());
+                let found = tokio::task::spawn_blocking(move || begin::files_of(&node, &entry));
+                found.await.map_err(|_| OpError::Stopped)??.map(Arc::new)
+            }
+        };
+        self.0.forget(&entry, None);
         if let Some(running) = &running {
             running.transfer.ended().await;
         }
-        self.0.entries().by_id.remove(&id);
-        self.0.emit(Event::Removed { id });
-        let files = running.filter(|_| delete_files);
-        let slot = entry.slot.clone();
         let deleted = tokio::task::spawn_blocking(move || {
-            slot.clear();
-            files.map_or(Ok(()), |running| running.transfer.store().delete())
+            entry.clear();
+            files.map_or(Ok(()), |store| store.delete())
         });
         deleted.await.map_err(|_| OpError::Stopped)??;
         Ok(())
     }
 
-    /// Compares every byte on disk with its hash. Returns once it is begun; the end is told by [`Event::State`].
+    /// Compares every byte on disk with its hash. Returns once it is begun, with the number of this check: its result is
+    /// [`TransferView::check`] of that number.
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`], [`OpError::NoMetadata`].
-    pub async fn verify(&self, id: TransferId) -> Result<(), OpError> {
-        let running = self.0.entry(id)?.running().ok_or(OpError::NoMetadata(id))?;
-        running.transfer.verify().await;
-        Ok(())
+    pub async fn verify(&self, id: TransferId) -> Result<u32, OpError> {
+        let entry = self.0.entry(id)?;
+        let running = entry.running().ok_or(OpError::NoMetadata(id))?;
+        let checked = running.transfer.verify().await;
+        let number = entry.checks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        self.0.resources.tasks.spawn(async move {
+            let Ok(verified) = checked.await else { return };
+            entry.facts().check = Some(views::check(number, &running, &verified));
+        });
+        Ok(number)
     }
 
     /// Sets the limits of one transfer, or (`None`) of the whole node.
     ///
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
-    pub fn limit(&self, id: Option<TransferId>, limits: Limits) -> Result<(), OpError> {
+    pub async fn limit(&self, id: Option<TransferId>, limits: Limits) -> Result<(), OpError> {
         let throttle = match id {
             Some(id) => {
                 let entry = self.0.entry(id)?;
-                entry.keep(|record| {
-                    record.limits.up = limits.up.or(record.limits.up);
-                    record.limits.down = limits.down.or(record.limits.down);
-                });
+                let change = |record: &mut shelf::Record| record.limits = limits.over(record.limits);
+                entry.keep(change).await;
                 entry.throttle.clone()
             }
-            None => self.0.resources.throttle.clone(),
+            None => {
+                if self.0.config.restore {
+                    self.0.keep_limits(limits).await;
+                }
+                self.0.resources.throttle.clone()
+            }
         };
         for (direction, rate) in [(Direction::Up, limits.up), (Direction::Down, limits.down)] {
             if let Some(rate) = rate {
@@ -362,7 +411,7 @@ impl Node {
         };
         running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
         running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
-        entry.keep(|record| record.priorities = priorities);
+        entry.keep(|record| record.priorities = priorities).await;
         Ok(())
     }
 
@@ -436,141 +485,25 @@ impl Inner {
         if self.cancel.is_cancelled() {
             return Err(OpError::Stopped);
         }
-        let entry = self.entries().by_id.get(&id).cloned();
+        let entry = {
+            let entries = self.entries();
+            entries.by_id.get(&entries.resolve(id)).cloned()
+        };
         entry.ok_or(OpError::NoSuchTransfer(TransferRef::Number(id)))
+    }
+
+    /// Keeps limits of the whole node for its next run.
+    async fn keep_limits(&self, limits: Limits) {
+        let shelf = self.shelf.clone();
+        let kept = tokio::task::spawn_blocking(move || shelf.write_limits(limits.over(shelf.read_limits())));
+        if let Ok(Err(error)) = kept.await {
+            tracing::warn!(%error, "the limits will be forgotten at the next start");
+        }
     }
 
     fn emit(&self, event: Event) {
         // Nobody listens: nothing is lost, the state can be asked for.
         let _ = self.events.send(event);
-    }
-
-    /// The transfer, other than `but`, that has content of these hashes.
-    fn holder_of(&self, hashes: InfoHashes, but: TransferId) -> Option<TransferId> {
-        let holds = |entry: &Entry| {
-            let facts = entry.facts();
-            facts.torrent.is_some() && facts.hashes.is_some_and(|other| other.agrees_with(&hashes))
-        };
-        self.all().into_iter().find(|entry| entry.id != but && holds(entry)).map(|entry| entry.id)
-    }
-
-    /// Checks a request and makes its entry. Touches the disk.
-    fn admit(&self, request: AddRequest) -> Result<Arc<Entry>, AddError> {
-        let (request, hashes, torrent, name) = identify(request)?;
-        if let Some(hashes) = hashes
-            && let Some(id) = self.holder_of(hashes, TransferId(0))
-        {
-            return Err(AddError::Exists(id));
-        }
-        let primary = hashes.and_then(|hashes| hashes.primary()).map(|swarm| swarm.to_string());
-        let slot = self.shelf.slot(&begin::key(&request, &primary.unwrap_or_default()));
-        let before = slot.read_record().ok();
-        let options = match &request {
-            AddRequest::Share(share) => &share.options,
-            AddRequest::Get(get) => &get.options,
-        };
-        let record = Record {
-            paused: options.paused,
-            added: before.as_ref().map_or_else(entry::now, |record| record.added),
-            finished: before.as_ref().and_then(|record| record.finished),
-            limits: options.limits,
-            goal: options.goal.unwrap_or(self.config.goal),
-            priorities: Vec::new(),
-            request,
-        };
-        if self.all().iter().any(|entry| entry.slot == slot) {
-            let same = self.all().into_iter().find(|entry| entry.slot == slot);
-            return Err(same.map_or(AddError::Busy, |entry| AddError::Exists(entry.id)));
-        }
-        if let Some(torrent) = &torrent {
-            slot.write_torrent(torrent)?;
-        }
-        slot.write_record(&record)?;
-        self.place(slot, record, hashes, name)
-    }
-
-    fn place(
-        &self,
-        slot: Slot,
-        record: Record,
-        hashes: Option<InfoHashes>,
-        name: PathBuf,
-    ) -> Result<Arc<Entry>, AddError> {
-        let (role, path, rules) = match &record.request {
-            AddRequest::Share(share) => (Role::Share, share.path.0.clone(), Rules::default()),
-            AddRequest::Get(get) => {
-                let rules = Rules::new(&get.only, &get.priorities)
-                    .map_err(|(glob, why)| AddError::BadGlob { glob, why: why.into() })?;
-                (Role::Get, get.folder.0.clone(), rules)
-            }
-        };
-        let mut facts = Facts::new(record, name, path);
-        facts.hashes = hashes;
-        let mut entries = self.entries();
-        entries.added += 1;
-        let id = TransferId(entries.added);
-        let entry = Entry::new(id, role, slot, rules, facts, self.cancel.child_token());
-        entries.by_id.insert(id, entry.clone());
-        Ok(entry)
-    }
-
-    /// Takes up the transfers of the former run.
-    fn restore(self: &Arc<Self>) {
-        let mut records = self.shelf.records().unwrap_or_default();
-        records.sort_by_key(|(_, record)| record.as_ref().map_or(0, |record| record.added));
-        for (slot, record) in records {
-            let restored = record.map_err(AddError::from).and_then(|record| {
-                let (_, hashes, _, name) = identify(record.request.clone())?;
-                self.place(slot, record, hashes, name)
-            });
-            match restored {
-                Ok(entry) => {
-                    self.resources.tasks.spawn(life::live(self.clone(), entry));
-                }
-                Err(error) => tracing::warn!(%error, "a transfer of the former run is left out"),
-            }
-        }
-    }
-}
-
-/// What a request names: itself without the bytes of its torrent, its hashes as far as they are known, those bytes, and a first name.
-type Identified = (AddRequest, Option<InfoHashes>, Option<Vec<u8>>, PathBuf);
-
-fn identify(request: AddRequest) -> Result<Identified, AddError> {
-    let parse = |bytes: &[u8]| {
-        Metainfo::parse(bytes).map_err(|why| AddError::Refused { what: "the torrent", why: why.into() })
-    };
-    match request {
-        AddRequest::Share(mut share) => {
-            share.path.0 = begin::absolute(&share.path.0);
-            let name = share.path.0.file_name().map(PathBuf::from).unwrap_or_default();
-            let torrent = share.as_torrent.take().map(|torrent| torrent.0);
-            let hashes = torrent.as_deref().map(parse).transpose()?.map(|metainfo| metainfo.info.hashes);
-            Ok((AddRequest::Share(share), hashes, torrent, name))
-        }
-        AddRequest::Get(mut get) => {
-            get.folder.0 = begin::absolute(&get.folder.0);
-            match &get.link {
-                Link::Torrent(torrent) => {
-                    let torrent = torrent.0.clone();
-                    let metainfo = parse(&torrent)?;
-                    let hashes = metainfo.info.hashes;
-                    get.link =
-                        Link::Name(hashes.primary().map(|swarm| swarm.to_string()).unwrap_or_default());
-                    let name = metainfo.info.name.as_path().to_owned();
-                    Ok((AddRequest::Get(get), Some(hashes), Some(torrent), name))
-                }
-                Link::Name(link) => {
-                    let magnet: Magnet = link.parse().map_err(|why: MagnetError| AddError::Refused {
-                        what: "the link",
-                        why: why.into(),
-                    })?;
-                    let name = magnet.name.clone().map(PathBuf::from);
-                    let hash = magnet.hashes.primary().map(|swarm| swarm.to_string()).unwrap_or_default();
-                    Ok((AddRequest::Get(get), Some(magnet.hashes), None, name.unwrap_or_else(|| hash.into())))
-                }
-            }
-        }
     }
 }
 

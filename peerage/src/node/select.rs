@@ -2,17 +2,17 @@
 
 use std::ops::Range;
 
-use globset::{GlobBuilder, GlobMatcher};
 use peerage_content::{EntryKind, Layout, PieceIndex};
 use peerage_swarm::core::Priority;
 
 use crate::model::{FilePriority, PriorityRule};
+use crate::pattern::Pattern;
 
 /// Rules that were checked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rules {
-    only: Vec<GlobMatcher>,
-    rules: Vec<(GlobMatcher, FilePriority)>,
+    only: Vec<Pattern>,
+    rules: Vec<(Pattern, FilePriority)>,
 }
 
 impl Rules {
@@ -21,10 +21,7 @@ impl Rules {
     /// # Errors
     /// The malformed pattern and what is wrong with it.
     pub(super) fn new(only: &[String], rules: &[PriorityRule]) -> Result<Self, (String, globset::Error)> {
-        let matcher = |glob: &str| {
-            let built = GlobBuilder::new(glob).literal_separator(true).build();
-            built.map(|glob| glob.compile_matcher()).map_err(|error| (glob.to_owned(), error))
-        };
+        let matcher = |glob: &str| Pattern::new(glob).map_err(|error| (glob.to_owned(), error));
         Ok(Self {
             only: only.iter().map(|glob| matcher(glob)).collect::<Result<_, _>>()?,
             rules: rules
@@ -38,9 +35,7 @@ impl Rules {
     pub(super) fn apply(&self, layout: &Layout, priorities: &mut [FilePriority], fresh: bool) {
         for (entry, priority) in layout.entries().iter().zip(priorities) {
             let path = entry.path.as_path();
-            let matches = |glob: &GlobMatcher| {
-                glob.is_match(path) || path.file_name().is_some_and(|name| glob.is_match(name))
-            };
+            let matches = |pattern: &Pattern| pattern.matches(path);
             if fresh && !self.only.is_empty() && !self.only.iter().any(matches) {
                 *priority = FilePriority::Skip;
             }

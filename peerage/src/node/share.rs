@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio_util::sync::CancellationToken;
+
 use super::entry::Entry;
 use crate::author::{Authored, MakeError, make};
 use crate::model::{AuthorOptions, Problem};
@@ -18,11 +20,14 @@ pub(super) async fn hash_for(
     options: &AuthorOptions,
 ) -> Result<Authored, Problem> {
     let (entry, path, options) = (entry.clone(), path.to_owned(), options.clone());
+    // Whoever stops waiting stops the work.
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
     let work = move || {
         let progress = |bytes, total| {
             entry.hashed.store(bytes, Ordering::Relaxed);
             entry.facts().hashing = Some(total);
-            !entry.cancel.is_cancelled()
+            !entry.cancel.is_cancelled() && !stop.is_cancelled()
         };
         make(&path, &options, &progress).map_err(told)
     };
@@ -32,6 +37,10 @@ pub(super) async fn hash_for(
 fn told(error: MakeError) -> Problem {
     match error {
         MakeError::Storage(error) => super::AddError::from(error).into(),
-        other => super::AddError::Refused { what: "what is to be shared", why: other.into() }.into(),
+        other => {
+            let told =
+                Problem::from(super::AddError::Refused { what: "what is to be shared", why: other.into() });
+            told.hint("name a file, or a folder that holds files")
+        }
     }
 }

@@ -3,19 +3,36 @@
 //! `KEY.json` is the record (what the user asked for), `KEY.torrent` the torrent once it is known, `KEY.journal` the fast-resume
 //! journal, which is also the lock between processes. The key is derived from what was asked, so that the same command finds its
 //! transfer again. Every file is replaced whole (written beside, then renamed).
+//!
+//! A command that runs a node of its own leaves its record behind, so that the same command resumes. Such a record is marked: no daemon
+//! takes it up, and [`Shelf::sweep`] forgets it in time.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use peerage_content::StorageError;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{AddRequest, FilePriority, Limits, SeedGoal};
+use crate::private;
+
+/// How long the record of a command that ran a node of its own is kept for the same command to resume.
+const ONE_OFF_KEPT: Duration = Duration::from_secs(30 * 86_400);
+/// Such records that are forgotten at a start: the rest has time until the next.
+const SWEPT_MAX: usize = 256;
 
 /// What is kept of a transfer beside its torrent and its journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Record {
+    /// Its number in the daemon. `None`: no daemon has given it one.
+    #[serde(default)]
+    pub(super) id: Option<u32>,
+    /// It belongs to one command and not to the daemon.
+    #[serde(default)]
+    pub(super) one_off: bool,
     /// What was asked for; the bytes of a torrent are not in it but in a file of their own.
     pub(super) request: AddRequest,
     /// The user paused it.
@@ -48,13 +65,65 @@ pub(super) struct Slot {
 impl Shelf {
     /// Opens the shelf of a data directory, creating both.
     pub(super) fn open(data_dir: &Path) -> Result<Self, StorageError> {
+        let create = |path: &Path| {
+            private::create_folder(path).map_err(|source| StorageError {
+                attempt: "create folder",
+                path: path.to_owned(),
+                source,
+            })
+        };
+        create(data_dir)?;
         let folder = data_dir.join("transfers");
-        fs::create_dir_all(&folder).map_err(|source| StorageError {
-            attempt: "create folder",
+        create(&folder)?;
+        // It is ours alone, whoever may look into the data directory.
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(|source| StorageError {
+            attempt: "close to others",
             path: folder.clone(),
             source,
         })?;
         Ok(Self { folder })
+    }
+
+    /// The limits of the whole node, as last set while it ran.
+    pub(super) fn read_limits(&self) -> Limits {
+        let bytes = fs::read(self.limits()).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Keeps the limits of the whole node.
+    pub(super) fn write_limits(&self, limits: Limits) -> io::Result<()> {
+        private::replace(&self.limits(), &serde_json::to_vec(&limits)?)
+    }
+
+    fn limits(&self) -> PathBuf {
+        // Not `.json`: that is a record.
+        self.folder.join("node.limits")
+    }
+
+    /// Forgets what commands with a node of their own left behind long ago, but for what another process works on.
+    pub(super) fn sweep(&self) {
+        let is_old = |slot: &Slot| {
+            let last = [slot.record(), slot.journal()].iter().filter_map(|path| modified(path)).max();
+            let age = last.and_then(|last| SystemTime::now().duration_since(last).ok());
+            age.is_some_and(|age| age > ONE_OFF_KEPT)
+        };
+        let old = self.slots().unwrap_or_default().into_iter().filter(is_old);
+        let one_off = old.filter(|slot| slot.read_record().is_ok_and(|record| record.one_off));
+        for slot in one_off.filter(|slot| !slot.is_busy()).take(SWEPT_MAX) {
+            tracing::debug!(slot = %slot.stem.display(), "an old command is forgotten");
+            slot.clear();
+        }
+    }
+
+    fn slots(&self) -> io::Result<Vec<Slot>> {
+        let mut slots = Vec::new();
+        for file in fs::read_dir(&self.folder)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                slots.push(Slot { stem: path.with_extension("") });
+            }
+        }
+        Ok(slots)
     }
 
     /// The slot of a key.
@@ -64,16 +133,11 @@ impl Shelf {
 
     /// Every transfer that has a record; what cannot be read is told apart.
     pub(super) fn records(&self) -> io::Result<Vec<(Slot, Result<Record, StorageError>)>> {
-        let mut records = Vec::new();
-        for file in fs::read_dir(&self.folder)? {
-            let path = file?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                let slot = Slot { stem: path.with_extension("") };
-                let record = slot.read_record();
-                records.push((slot, record));
-            }
-        }
-        Ok(records)
+        let read = |slot: Slot| {
+            let record = slot.read_record();
+            (slot, record)
+        };
+        Ok(self.slots()?.into_iter().map(read).collect())
     }
 }
 
@@ -102,7 +166,7 @@ impl Slot {
     pub(super) fn write_record(&self, record: &Record) -> Result<(), StorageError> {
         let bytes = serde_json::to_vec_pretty(record).map_err(io::Error::from);
         let path = self.record();
-        bytes.and_then(|bytes| replace(&path, &bytes)).map_err(|source| StorageError {
+        bytes.and_then(|bytes| private::replace(&path, &bytes)).map_err(|source| StorageError {
             attempt: "write the record",
             path,
             source,
@@ -117,7 +181,22 @@ impl Slot {
     /// Keeps the torrent.
     pub(super) fn write_torrent(&self, bytes: &[u8]) -> Result<(), StorageError> {
         let path = self.torrent();
-        replace(&path, bytes).map_err(|source| StorageError { attempt: "keep the torrent", path, source })
+        private::replace(&path, bytes).map_err(|source| StorageError {
+            attempt: "keep the torrent",
+            path,
+            source,
+        })
+    }
+
+    /// Whether another process works on it.
+    fn is_busy(&self) -> bool {
+        let locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        File::open(self.journal()).is_ok_and(locked)
+    }
+
+    /// Whether this transfer was ever begun: then what lies at its place is its own.
+    pub(super) fn is_begun(&self) -> bool {
+        self.journal().exists()
     }
 
     /// Forgets the transfer.
@@ -132,15 +211,53 @@ impl Slot {
     }
 }
 
-/// Writes a file so that a reader, and a crash, find the old bytes or the new ones.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let written = fs::File::create(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        fs::rename(&beside, path)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
+/// When a file was written last.
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|file| file.modified()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ShareRequest;
+
+    fn record(one_off: bool) -> Record {
+        Record {
+            id: None,
+            one_off,
+            request: AddRequest::Share(ShareRequest::default()),
+            paused: false,
+            added: 0,
+            finished: None,
+            limits: Limits::default(),
+            goal: SeedGoal::default(),
+            priorities: Vec::new(),
+        }
     }
-    written
+
+    #[test]
+    fn old_commands_are_forgotten_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(folder.path()).unwrap();
+        let put = |key: &str, one_off, age: Duration| {
+            let slot = shelf.slot(key);
+            slot.write_record(&record(one_off)).unwrap();
+            let journal = File::create(slot.journal()).unwrap();
+            for file in [File::options().append(true).open(slot.record()).unwrap(), journal] {
+                file.set_modified(SystemTime::now() - age).unwrap();
+            }
+            slot
+        };
+        let old = ONE_OFF_KEPT + Duration::from_secs(60);
+        put("old", true, old);
+        put("young", true, Duration::ZERO);
+        put("daemons", false, old);
+        let busy = put("busy", true, old);
+        let lock = File::open(busy.journal()).unwrap();
+        lock.lock().unwrap();
+        shelf.sweep();
+        let mut left: Vec<_> = shelf.slots().unwrap().into_iter().map(|slot| slot.stem).collect();
+        left.sort();
+        assert_eq!(left, ["busy", "daemons", "young"].map(|key| folder.path().join("transfers").join(key)));
+    }
 }

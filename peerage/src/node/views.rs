@@ -1,50 +1,48 @@
 //! What a node tells about its transfers: engine numbers in the words of the [model](crate::model).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use peerage_bittorrent::hash::InfoHashes;
 use peerage_bittorrent::magnet::{Magnet, PeerAddress};
 use peerage_bittorrent::torrent::Torrent;
 use peerage_bittorrent::tracker;
-use peerage_content::{EntryKind, Layout};
-use peerage_swarm::core::PeerStats;
+use peerage_content::{EntryKind, Layout, PieceSet};
+use peerage_swarm::core::{Found, PeerStats};
 use peerage_swarm::driver::{Activity, Direction};
 
 use super::entry::{Entry, Facts, Running};
 use super::select::wanted_bytes;
+use super::surroundings::Around;
 use super::{Inner, hex};
 use crate::model::{
-    FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState, TrackerView,
-    TransferView,
+    Check, FilePriority, FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState,
+    TrackerView, TransferView,
 };
 
 impl Inner {
     /// A transfer as it is now.
-    pub(super) async fn view_of(&self, entry: &Entry) -> TransferView {
-        let (primary, private) = {
-            let facts = entry.facts();
-            (facts.hashes.and_then(|hashes| hashes.primary()), facts.private)
-        };
+    pub(super) async fn view_of(&self, entry: &Entry, around: &Around) -> TransferView {
+        let primary = entry.facts().hashes.and_then(|hashes| hashes.primary());
         let trackers = match primary {
             Some(primary) if !entry.facts().trackers.is_empty() => {
                 self.door.announcer().status(primary).await
             }
             _ => Vec::new(),
         };
-        let dht_nodes = if private { None } else { self.dht_nodes().await };
         let facts = entry.facts();
+        let private = facts.private;
         let in_state = |state| trackers.iter().filter(|tracker| tracker.state == state).count() as u32;
         let sources = Sources {
             trackers: facts.trackers.iter().flatten().count() as u32,
             trackers_working: in_state(tracker::TrackerState::Working),
             trackers_failed: in_state(tracker::TrackerState::Failing),
-            dht_nodes,
+            dht_nodes: around.dht_nodes.filter(|_| !private),
             lan: self.door.lan().is_some() && !private,
             given: facts.given,
             web_seeds: facts.web_seeds.len() as u32,
         };
-        transfer(entry, &facts, sources, &self.listening_for_others())
+        transfer(entry, &facts, sources, &around.listening)
     }
 
     /// The whole node, given its transfers.
@@ -69,40 +67,10 @@ impl Inner {
             upload_rate: sum(|view| view.upload_rate),
             peers_connected: transfers.iter().map(|view| view.peers_connected).sum(),
             peers_known: transfers.iter().map(|view| view.peers_known).sum(),
-            dht_nodes: self.dht_nodes().await,
+            dht_nodes: self.around().await.dht_nodes,
             limits: Limits { up: throttle.rate(Direction::Up), down: throttle.rate(Direction::Down) },
             transfers: states,
         }
-    }
-
-    /// Nodes in the DHT's routing table; `None`: it is off.
-    async fn dht_nodes(&self) -> Option<u32> {
-        let status = self.door.dht()?.status().await?;
-        Some(u32::try_from(status.nodes).unwrap_or(u32::MAX))
-    }
-
-    /// Our listeners as another machine may reach them.
-    fn listening_for_others(&self) -> Vec<SocketAddr> {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let mut reachable = Vec::new();
-        for address in self.door.listening() {
-            if !address.ip().is_unspecified() {
-                reachable.push(*address);
-                continue;
-            }
-            for interface in &interfaces {
-                let ip = interface.ip();
-                let link_local = match ip {
-                    IpAddr::V4(ip) => ip.is_link_local(),
-                    IpAddr::V6(ip) => ip.is_unicast_link_local(),
-                };
-                let on_this_machine = interface.is_loopback() || interface.name == "lo";
-                if !on_this_machine && !link_local && ip.is_ipv4() == address.is_ipv4() {
-                    reachable.push(SocketAddr::new(ip, address.port()));
-                }
-            }
-        }
-        reachable
     }
 }
 
@@ -111,6 +79,8 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
     let info = running.map(|running| &running.metainfo.info);
     let progress = running.map(|running| running.transfer.progress().borrow().clone()).unwrap_or_default();
     let stats = &progress.stats;
+    // Numbers are published now and then: without peers nothing moves, whatever they said last.
+    let rate = |rate| if stats.peers_connected == 0 { 0 } else { rate };
     let wanted = running.map(|running| wanted_bytes(&running.metainfo.info.layout, &running.priorities()));
     let (hashed, hashing) = match &progress.activity {
         Activity::Checking(hashed, total) => (*hashed, Some(*total)),
@@ -118,7 +88,7 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
     };
     let verified = wanted.map_or(0, |wanted| wanted.saturating_sub(stats.left).min(progress.verified_bytes));
     let seconds_left = match facts.state {
-        State::Downloading if stats.download_rate > 0 => Some(stats.left.div_ceil(stats.download_rate)),
+        State::Downloading if rate(stats.download_rate) > 0 => Some(stats.left.div_ceil(stats.download_rate)),
         _ => None,
     };
     let magnet = facts.hashes.filter(|_| info.is_some()).map(|hashes| {
@@ -158,8 +128,8 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         downloaded: progress.downloaded_total,
         uploaded: progress.uploaded_total,
         wasted: stats.wasted,
-        download_rate: stats.download_rate,
-        upload_rate: stats.upload_rate,
+        download_rate: rate(stats.download_rate),
+        upload_rate: rate(stats.upload_rate),
         seconds_left,
         peers_connected: stats.peers_connected as u32,
         seeds_connected: stats.seeds_connected as u32,
@@ -168,6 +138,7 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         sources,
         limits: Limits { up: entry.throttle.rate(Direction::Up), down: entry.throttle.rate(Direction::Down) },
         goal: facts.goal(),
+        check: facts.check,
         added: facts.record.added,
         finished: facts.record.finished,
         magnet,
@@ -178,6 +149,22 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
 pub(super) fn file_entries(layout: &Layout) -> impl Iterator<Item = usize> + '_ {
     let entries = layout.entries().iter().enumerate();
     entries.filter(|(_, entry)| matches!(entry.kind, EntryKind::File { .. })).map(|(index, _)| index)
+}
+
+/// The result of a check of every byte.
+pub(super) fn check(number: u32, running: &Running, verified: &PieceSet) -> Check {
+    let layout = &running.metainfo.info.layout;
+    let priorities = running.priorities();
+    let is_wanted = |entry: &usize| priorities.get(*entry) != Some(&FilePriority::Skip);
+    let bytes = |entry| {
+        let pieces = layout.pieces_of(entry).filter(|piece| verified.contains(*piece));
+        pieces.map(|piece| overlap(layout, entry, piece)).sum::<u64>()
+    };
+    Check {
+        number,
+        verified: file_entries(layout).filter(is_wanted).map(bytes).sum(),
+        wanted: wanted_bytes(layout, &priorities),
+    }
 }
 
 /// All files of a transfer.
@@ -220,10 +207,10 @@ pub(super) fn peer(stats: &PeerStats, pieces: u32, torrent: Option<&Torrent>) ->
     PeerView {
         address: stats.address,
         client: met.as_ref().and_then(|met| met.client.clone()),
-        transport: "tcp".to_owned(),
+        transport: if stats.serves_only { "http" } else { "tcp" }.to_owned(),
         encrypted: met.as_ref().is_some_and(|met| met.encrypted),
         outgoing: stats.outgoing,
-        found: Vec::new(),
+        found: found(stats),
         downloaded: stats.downloaded,
         uploaded: stats.uploaded,
         download_rate: stats.download_rate,
@@ -237,6 +224,26 @@ pub(super) fn peer(stats: &PeerStats, pieces: u32, torrent: Option<&Torrent>) ->
         snubbed: stats.snubbed,
         connected: stats.connected.as_secs(),
     }
+}
+
+/// Where the address of a peer was learnt, in words.
+fn found(stats: &PeerStats) -> Vec<String> {
+    let words = [
+        (Found::GIVEN, "given"),
+        (Found::TRACKER, "tracker"),
+        (Found::DHT, "dht"),
+        (Found::LAN, "lan"),
+        (Found::EXCHANGE, "exchange"),
+        (Found::INCOMING, "incoming"),
+        (Found::RESUME, "resume"),
+    ];
+    let known = words.into_iter().filter(|(found, _)| stats.found.0 & found.0 != 0).map(|(_, word)| word);
+    let mut words: Vec<String> = known.map(str::to_owned).collect();
+    if words.is_empty() {
+        // The link or the torrent names servers; whoever else is unknown came by itself.
+        words.push(if stats.outgoing || stats.serves_only { "given" } else { "incoming" }.to_owned());
+    }
+    words
 }
 
 /// One tracker.

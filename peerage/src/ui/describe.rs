@@ -39,9 +39,7 @@ pub fn waiting(view: &TransferView) -> Option<String> {
             Some(format!("asking {} for the torrent", count(view.peers_connected.into(), "peer")))
         }
         State::Queued => Some("waiting for other transfers to finish".to_owned()),
-        State::Seeding if view.peers_connected == 0 => {
-            Some(format!("nobody is here yet: {}", told(&view.sources)))
-        }
+        State::Seeding if view.peers_connected == 0 => Some(format!("nobody is here yet: {}", told(view))),
         _ => None,
     }
 }
@@ -58,9 +56,11 @@ fn asked(sources: &Sources) -> String {
     format!("asked {}", enumeration(&parties))
 }
 
-fn told(sources: &Sources) -> String {
-    let parties = parties(sources);
-    if parties.is_empty() {
+fn told(view: &TransferView) -> String {
+    let parties = parties(&view.sources);
+    if parties.is_empty() && view.private {
+        "a private torrent is found through its trackers alone, and it names none".to_owned()
+    } else if parties.is_empty() {
         "the link alone leads here".to_owned()
     } else {
         format!("told {}", enumeration(&parties))
@@ -105,7 +105,9 @@ pub fn details(view: &TransferView) -> String {
             parts.push(format!("{} / {}", Size(view.hashed), Size(size)));
             parts.push(format!("{} %", percent(view.hashed, size)));
         }
-        (State::Seeding | State::Complete, _, Some(wanted)) => parts.push(Size(wanted).to_string()),
+        (State::Seeding | State::Complete, _, Some(wanted)) if view.verified >= wanted => {
+            parts.push(Size(wanted).to_string());
+        }
         (_, _, Some(wanted)) => {
             parts.push(format!("{} / {}", Size(view.verified), Size(wanted)));
             parts.push(format!("{} %", percent(view.verified, wanted)));
@@ -164,6 +166,15 @@ mod tests {
     }
 
     #[test]
+    fn a_private_share_without_a_tracker_is_found_by_nobody() {
+        let mut view = a_transfer();
+        view.state = State::Seeding;
+        assert!(waiting(&view).unwrap().ends_with("the link alone leads here"));
+        view.private = true;
+        assert!(waiting(&view).unwrap().ends_with("and it names none"));
+    }
+
+    #[test]
     fn details_fit_the_state() {
         let mut view = a_transfer();
         view.state = State::Downloading;
@@ -174,6 +185,7 @@ mod tests {
         view.peers_known = 12;
         assert_eq!(details(&view), "1.00 GiB / 3.00 GiB  33 %  35.0 MiB/s down  58 s left  5/12 peers");
         view.state = State::Seeding;
+        view.verified = 3 << 30;
         view.upload_rate = 1 << 20;
         view.uploaded = 6 << 30;
         assert_eq!(details(&view), "3.00 GiB  1.00 MiB/s up  6.00 GiB sent  5/12 peers");

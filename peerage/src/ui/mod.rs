@@ -69,6 +69,14 @@ impl Ui {
         print(&[path.as_os_str().as_bytes(), b"\n"].concat())
     }
 
+    /// Content itself.
+    ///
+    /// # Errors
+    /// [`OutputError`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), OutputError> {
+        print(bytes)
+    }
+
     /// An object as a line of JSON.
     ///
     /// # Errors
@@ -87,12 +95,12 @@ impl Ui {
 
     /// Columns of the terminal that stdout is; `None` when it is none: a program or a file gets everything.
     pub fn columns(&self) -> Option<usize> {
-        let stdout = io::stdout();
-        if !stdout.is_terminal() {
-            return None;
-        }
-        let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
-        Some(size.ws_col.into()).filter(|columns| *columns > 0)
+        columns_of(&io::stdout())
+    }
+
+    /// Columns of the terminal that stderr is, where talk goes; `None` when it is none.
+    pub fn talk_columns(&self) -> Option<usize> {
+        columns_of(&io::stderr())
     }
 
     /// A line of talk. When nobody can hear it, it is lost without an error.
@@ -135,6 +143,14 @@ impl Ui {
         }
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+fn columns_of(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(size.ws_col.into()).filter(|columns| *columns > 0)
 }
 
 /// stdout takes nothing more.

@@ -77,6 +77,7 @@ pub fn a_transfer(id: u32) -> TransferView {
         sources: Sources { trackers: 2, dht_nodes: Some(42), lan: true, ..Sources::default() },
         limits: Limits::default(),
         goal: SeedGoal::default(),
+        check: None,
         added: 1_700_000_000,
         finished: None,
         magnet: Some(format!(
@@ -130,6 +131,8 @@ impl FakeNode {
         if view.state == State::Checking {
             view.state = State::Seeding;
             view.verified = 1000;
+            let number = view.check.map_or(1, |check| check.number + 1);
+            view.check = Some(Check { number, verified: 1000, wanted: 1000 });
         }
         Ok(seen)
     }
@@ -249,11 +252,16 @@ impl Control for FakeNode {
         self.note(format!("remove {id} files={delete_files}"));
         let removed = self.all().remove(&id.0);
         // Nobody may listen.
-        let _ = self.events.send(Event::Removed { id });
+        let _ = self.events.send(Event::Removed { id, same_as: None });
         ready(removed.map(drop).ok_or_else(|| no_such_transfer(&TransferRef::Number(id))))
     }
-    fn verify(&self, id: TransferId) -> Answer<'_, ()> {
-        ready(self.change(id, |view| view.state = State::Checking))
+    fn verify(&self, id: TransferId) -> Answer<'_, u32> {
+        let mut number = 0;
+        let checking = self.change(id, |view| {
+            view.state = State::Checking;
+            number = view.check.map_or(1, |check| check.number + 1);
+        });
+        ready(checking.map(|()| number))
     }
     fn limit(&self, id: Option<TransferId>, limits: Limits) -> Answer<'_, ()> {
         self.note(format!("limit {id:?} {:?} {:?}", limits.up, limits.down));
@@ -293,7 +301,7 @@ impl Control for FakeNode {
 pub struct FakeDaemon {
     pub endpoint: Endpoint,
     pub stop: CancellationToken,
-    pub server: JoinHandle<std::io::Result<()>>,
+    pub server: JoinHandle<()>,
     _lock: DaemonLock,
 }
 

@@ -146,6 +146,11 @@ impl Dht {
         self.send(Command::Hurry(swarm)).await;
     }
 
+    /// The same as [`Dht::add_node`], unless the node is busy: peers name more than are needed.
+    pub fn hear_of_node(&self, address: SocketAddr) {
+        let _ = self.commands.try_send(Command::AddNode(address));
+    }
+
     /// Tells of another node (a peer's PORT message, a torrent's `nodes`). It is added if it answers.
     pub async fn add_node(&self, address: SocketAddr) {
         self.send(Command::AddNode(address)).await;

@@ -34,6 +34,10 @@ pub const GROUP_V6: SocketAddr =
 pub struct LanConfig {
     /// The TCP port that neighbours are told to dial.
     pub port: u16,
+    /// Whether we can be dialled there over IPv4; if not, nothing is announced over it, and neighbours are heard all the same.
+    pub v4: bool,
+    /// The same over IPv6.
+    pub v6: bool,
     /// Names of the interfaces to take part on. `None`: all that are up; loopback only if there is nothing else, since clients on
     /// one machine hear each other on every interface.
     pub interfaces: Option<Vec<String>>,

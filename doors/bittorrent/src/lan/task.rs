@@ -140,7 +140,10 @@ impl Task {
                 }
             })
             .collect();
-        self.schedule.set_interfaces(Instant::now(), &self.ways);
+        let is_dialled_there =
+            |way: &&Way| if way.group().is_ipv4() { self.config.v4 } else { self.config.v6 };
+        let ways: Vec<Way> = self.ways.iter().filter(is_dialled_there).cloned().collect();
+        self.schedule.set_interfaces(Instant::now(), &ways);
     }
 }
 

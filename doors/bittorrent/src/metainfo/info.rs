@@ -127,17 +127,21 @@ impl Info {
         })
     }
 
-    /// The number of every entry in a link's file selection (BEP 53): its place in the list of the v1 torrent, pads and links counted.
-    /// A v2 torrent has no such list; it is numbered as if it had, with a pad behind every file that does not end with a
-    /// piece (libtorrent 2.0.8 does that).
+    /// The number of every file and link in a link's selection of files (BEP 53): of a v1 torrent its place in the list, pads counted. A
+    /// torrent with a v2 tree is numbered as libtorrent 2.0.8 does it: as if a pad lay behind every file that does not end
+    /// with a piece, wherever the pads of a hybrid's list are.
     pub fn selection_numbers(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
         let piece_length = u64::from(self.piece_length());
         let mut next = 0;
-        self.layout.entries().iter().enumerate().map(move |(index, entry)| {
+        self.layout.entries().iter().enumerate().filter_map(move |(index, entry)| {
             let number = next;
-            let is_padded = self.v1.is_none() && entry.length % piece_length != 0;
-            next += 1 + u32::from(is_padded);
-            (index, number)
+            let is_pad = entry.kind == EntryKind::Pad;
+            next += match (&self.v2, is_pad) {
+                (None, _) => 1,
+                (Some(_), true) => 0,
+                (Some(_), false) => 1 + u32::from(entry.length % piece_length != 0),
+            };
+            (!is_pad).then_some((index, number))
         })
     }
 

@@ -214,6 +214,14 @@ fn the_hash_is_of_the_original_bytes() {
     assert_eq!(Metainfo::parse(&torrent.to_bytes()).unwrap().info.hashes, info.hashes);
 }
 
+/// Editors and shells leave a line break at the end of a file.
+#[test]
+fn bytes_behind_a_torrent_mean_nothing() {
+    let torrent = Metainfo::from(parse(v1_single(20_000, 2)).unwrap()).to_bytes();
+    let read = Metainfo::parse(&[&torrent[..], b"\r\n"].concat()).unwrap();
+    assert_eq!(read.to_bytes(), torrent);
+}
+
 #[test]
 fn repeated_keys_are_refused() {
     let twice = b"d6:lengthi0e4:name1:n12:piece lengthi16384e6:pieces0:4:name1:me";

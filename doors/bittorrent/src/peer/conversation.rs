@@ -45,8 +45,8 @@ pub struct Hello {
     pub address: SocketAddr,
     /// We dialled it.
     pub outgoing: bool,
-    /// Where the address was learnt, if the transfer does not know.
-    pub found: Found,
+    /// Where the address was learnt, unless the transfer knows.
+    pub found: Option<Found>,
     /// Ciphers, receiving and sending, of an encrypted connection.
     pub ciphers: Option<(Rc4Stream, Rc4Stream)>,
     /// Bytes read past the handshake, decrypted.

@@ -48,9 +48,12 @@ pub enum GreetError {
     /// Plain or encrypted connections are not accepted.
     #[error("the settings refuse {0:?} connections")]
     Refused(Dial),
-    /// There is a connection to this peer already.
-    #[error("connected to this peer already")]
+    /// There is a connection to this peer already, or it is not one to be connected to.
+    #[error("connected to this peer already, or not to be")]
     Present,
+    /// It ended before the transfer heard of it.
+    #[error("the connection ended at once")]
+    Left,
     /// The process has all the connections that it may have: nothing was tried.
     #[error("no room for another connection")]
     NoRoom,
@@ -126,7 +129,7 @@ pub(crate) async fn dial(
             return Err(GreetError::Own);
         }
         let leftover = received.split_off(crate::wire::HANDSHAKE_LENGTH);
-        Ok(Hello { handshake, address, outgoing: true, found: Found::default(), ciphers, leftover })
+        Ok(Hello { handshake, address, outgoing: true, found: None, ciphers, leftover })
     };
     tokio::time::timeout(GREETING_MAX, greeting).await.map_err(|_| GreetError::TooSlow)?
 }
@@ -193,7 +196,7 @@ pub(crate) async fn accept(
             return Err(GreetError::Own);
         }
         let leftover = received.split_off(crate::wire::HANDSHAKE_LENGTH);
-        Ok(Hello { handshake, address, outgoing: false, found: Found::default(), ciphers, leftover })
+        Ok(Hello { handshake, address, outgoing: false, found: Some(Found::INCOMING), ciphers, leftover })
     };
     tokio::time::timeout(GREETING_MAX, greeted).await.map_err(|_| GreetError::TooSlow)?
 }

@@ -28,13 +28,12 @@ impl Pulse {
     }
 
     /// Something was heard.
-    pub(super) fn beat(&self, now: Instant) {
+    pub(crate) fn beat(&self, now: Instant) {
         let passed = now.saturating_duration_since(self.since).as_millis();
         self.heard.store(u64::try_from(passed).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// When something was heard last.
-    #[expect(dead_code, reason = "the door asks with the next change")]
     pub(crate) fn heard(&self) -> Instant {
         self.since + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }

@@ -37,11 +37,13 @@ pub(super) struct Talk {
     address: SocketAddr,
     outgoing: bool,
     fast: bool,
+    /// It runs a DHT node: others need not know the message that names ours (rqbit hangs up on it).
+    dht: bool,
     extended: bool,
     encrypted: bool,
     v2: bool,
     pub(super) key: Option<PeerKey>,
-    found: Found,
+    found: Option<Found>,
     listen_address: Option<SocketAddr>,
     requests_max: usize,
     ids: ExtensionIds,
@@ -54,6 +56,9 @@ pub(super) struct Talk {
     offers_metadata: bool,
     /// Our extended handshake offered the exchange of peers.
     offers_exchange: bool,
+    /// We download nothing, and what of that the peer was told.
+    upload_only: bool,
+    told_upload_only: bool,
     /// The first message, which alone may be the bitfield, is over.
     introduced: bool,
     /// The peer told its whole availability.
@@ -84,6 +89,7 @@ impl Talk {
             address: hello.address,
             outgoing: hello.outgoing,
             fast: reserved.fast(),
+            dht: reserved.dht(),
             extended: reserved.extended(),
             encrypted,
             v2,
@@ -98,6 +104,8 @@ impl Talk {
             ready: None,
             offers_metadata: false,
             offers_exchange: false,
+            upload_only: false,
+            told_upload_only: false,
             introduced: false,
             told_availability: false,
             events: Vec::new(),
@@ -124,6 +132,9 @@ impl Talk {
                 // A magnet link did not tell that its torrent is private, and the first handshake offered too much.
                 ids.set(Extension::Pex, 0);
             }
+            self.upload_only =
+                ready.as_ref().is_some_and(|ready| ready.transfer.progress().borrow().upload_only);
+            self.told_upload_only = self.upload_only;
             let handshake = ExtendedHandshake {
                 ids,
                 client: Some(self.local.client.clone()),
@@ -131,15 +142,12 @@ impl Talk {
                 requests_max: Some(REQUESTS_MAX as u32),
                 your_ip: Some(self.address.ip()),
                 metadata_size: ready.as_ref().and_then(|ready| u32::try_from(ready.info_bytes().len()).ok()),
-                upload_only: ready
-                    .as_ref()
-                    .map(|ready| ready.transfer.progress().borrow().upload_only)
-                    .filter(|upload_only| *upload_only),
+                upload_only: self.upload_only.then_some(true),
                 ..ExtendedHandshake::default()
             };
             ExtendedMessage::Handshake(handshake).encode(&self.ids, self.outbound.buffer());
         }
-        self.extras.dht_port = self.local.dht_port.filter(|_| !self.torrent.is_private());
+        self.extras.dht_port = self.local.dht_port.filter(|_| self.dht && !self.torrent.is_private());
     }
 
     /// The metadata is known: joins the transfer and tells it what the peer said so far.
@@ -156,8 +164,8 @@ impl Talk {
         self.limits.pieces = Some(pieces);
         let link = ready.transfer.join(caps).await.map_err(|_| Ending::TransferEnded)?;
         self.key = Some(link.key());
-        if self.found != Found::default() {
-            ready.transfer.known(vec![self.address], self.found).await;
+        if let Some(found) = self.found.filter(|_| self.outgoing) {
+            ready.transfer.known(vec![self.address], found).await;
         }
         self.ready = Some(ready);
         if let Some(memo) = self.memo.take() {
@@ -287,6 +295,7 @@ impl Talk {
         match message {
             ExtendedMessage::Handshake(handshake) => {
                 self.ids.merge(&handshake.ids);
+                self.tell_upload_only();
                 if let Some(count) = handshake.requests_max {
                     self.requests_max = (count as usize).clamp(1, 8 * REQUESTS_MAX);
                 }
@@ -485,11 +494,21 @@ impl Talk {
                 ExtendedMessage::DontHave(piece).encode(&self.ids, out.buffer());
             }
             Order::UploadOnly(upload_only) => {
-                ExtendedMessage::UploadOnly(upload_only).encode(&self.ids, out.buffer());
+                self.upload_only = upload_only;
+                self.tell_upload_only();
             }
             Order::Close(why) => return Err(Ending::Dismissed(why)),
         }
         Ok(())
+    }
+
+    /// Tells whether we download nothing, if that changed: at once, or when the peer has said how it wants to be told.
+    fn tell_upload_only(&mut self) {
+        if self.told_upload_only != self.upload_only
+            && ExtendedMessage::UploadOnly(self.upload_only).encode(&self.ids, self.outbound.buffer())
+        {
+            self.told_upload_only = self.upload_only;
+        }
     }
 
     fn introduce(&mut self, shown: Shown) {

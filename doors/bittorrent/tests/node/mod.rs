@@ -44,13 +44,22 @@ impl Node {
 
     /// With so many buffers for received blocks.
     pub async fn with_buffers(encryption: Encryption, buffers: usize) -> Self {
+        Self::with(encryption, buffers, 100).await
+    }
+
+    /// With so many connections at most.
+    pub async fn with_connections(encryption: Encryption, connections_max: usize) -> Self {
+        Self::with(encryption, 256, connections_max).await
+    }
+
+    async fn with(encryption: Encryption, buffers: usize, connections_max: usize) -> Self {
         let cancel = CancellationToken::new();
         let (pool, tasks) = (BlockPool::new(buffers), TaskTracker::new());
         let config = DoorConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             listen_elsewhere: false,
             encryption,
-            connections_max: 100,
+            connections_max,
             dht: None,
             lan: false,
             client: "test".to_owned(),

@@ -81,6 +81,11 @@ impl Book {
         self.known.len()
     }
 
+    /// Where an address was learnt.
+    pub(super) fn found(&self, address: SocketAddr) -> Found {
+        self.known.get(&canonical(address)).map(|known| known.found).unwrap_or_default()
+    }
+
     /// Dials under way.
     pub(super) fn dialling(&self) -> usize {
         self.dialling
@@ -204,7 +209,7 @@ impl Book {
         self.set(address, State::Waiting(now + pause));
     }
 
-    /// Something is wanted again: those who left because nothing was may be dialled at once.
+    /// Something is wanted again, or served: those who left because nothing was may be dialled at once.
     pub(super) fn reconsider(&mut self) {
         let useless =
             |(_, known): &(&SocketAddr, &Known)| known.useless && matches!(known.state, State::Waiting(_));
@@ -286,7 +291,7 @@ impl Book {
 pub(super) enum Parting {
     /// It or we closed the connection.
     Plain,
-    /// Neither had anything for the other.
+    /// Neither had anything for the other, for the time being.
     Useless,
 }
 

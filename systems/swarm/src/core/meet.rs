@@ -30,11 +30,15 @@ impl Swarm {
         }
         self.seeking = true;
         let listener = listener(&caps);
-        if let Some(listener) = listener.filter(|_| !caps.outgoing && !caps.serves_only) {
-            self.on_known(&[listener], Found::INCOMING);
+        if let Some(listener) = listener.filter(|_| !caps.serves_only) {
+            // One that was dialled before there was a transfer is in no book yet, and must not be dialled again.
+            let found = if caps.outgoing { Found::default() } else { Found::INCOMING };
+            self.on_known(&[listener], found);
         }
         let refused = if self.book.is_banned(caps.address.ip()) {
             Some(Dismissal::BadData)
+        } else if self.is_paused() {
+            Some(Dismissal::Paused)
         } else if self.peers.values().any(|peer| is_same(&peer.caps, &caps)) {
             Some(Dismissal::Duplicate)
         } else if self.peers.len() >= self.config.connections_max && !self.make_room(now, &caps) {
@@ -47,7 +51,7 @@ impl Swarm {
         }
         if let Some(why) = refused {
             if let Some(listener) = listener.filter(|_| why != Dismissal::Duplicate) {
-                self.book.left(listener, now, Parting::Plain);
+                self.book.left(listener, now, parting(why));
             }
             self.outputs.push_back(Output::Dismiss { peer: key, why });
             return;
@@ -104,8 +108,7 @@ impl Swarm {
     /// Sends a peer away.
     pub(super) fn dismiss(&mut self, now: Instant, key: PeerKey, why: Dismissal) {
         if self.peers.contains_key(&key) {
-            let parting = if why == Dismissal::NothingToGain { Parting::Useless } else { Parting::Plain };
-            self.on_left(now, key, parting);
+            self.on_left(now, key, parting(why));
             self.outputs.push_back(Output::Dismiss { peer: key, why });
         }
     }
@@ -350,6 +353,17 @@ impl Swarm {
         keys.into_iter().for_each(|key| self.tell_interest(key));
     }
 
+    /// Whether nothing is to be done for anybody.
+    pub(super) fn is_paused(&self) -> bool {
+        !self.fetching && !self.serving
+    }
+
+    /// Leaves everybody: connections are few, and others need them.
+    pub(super) fn part_from_all(&mut self, now: Instant) {
+        let all: Vec<PeerKey> = self.peers.keys().copied().collect();
+        all.into_iter().for_each(|key| self.dismiss(now, key, Dismissal::Paused));
+    }
+
     /// Whether another dial may begin.
     pub(super) fn may_dial(&self) -> bool {
         (self.fetching && !self.finished || self.serving)
@@ -421,6 +435,14 @@ fn network(caps: &PeerCaps) -> IpAddr {
     match caps.address.ip().to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
         v4 => v4,
+    }
+}
+
+/// What a dismissal means for dialling the peer again.
+fn parting(why: Dismissal) -> Parting {
+    match why {
+        Dismissal::NothingToGain | Dismissal::Paused => Parting::Useless,
+        _ => Parting::Plain,
     }
 }
 

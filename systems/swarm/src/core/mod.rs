@@ -413,6 +413,12 @@ impl Swarm {
         if self.serving != serving {
             self.serving = serving;
             self.choke_round(now);
+            if serving {
+                self.book.reconsider();
+            }
+        }
+        if self.is_paused() {
+            self.part_from_all(now);
         }
         self.seeking = true;
     }

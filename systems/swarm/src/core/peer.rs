@@ -8,7 +8,7 @@ use peerage_content::{BLOCK_LENGTH, PieceIndex};
 use super::pipeline::Pipeline;
 use super::rate::Rate;
 use super::snub::Snub;
-use super::{Availability, Config, PeerCaps, PeerKey, PeerStats};
+use super::{Availability, Config, Found, PeerCaps, PeerKey, PeerStats};
 
 /// Pieces a peer may allow while choking us; BEP 6 suggests ten.
 const ALLOWED_FAST_MAX: usize = 64;
@@ -229,6 +229,8 @@ impl Peer {
         PeerStats {
             peer: self.key,
             address: self.caps.address,
+            found: Found::default(),
+            serves_only: self.caps.serves_only,
             outgoing: self.caps.outgoing,
             downloaded: self.download.total(),
             uploaded: self.upload.total(),

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::peer::SHOWN_SECONDS;
-use super::{PeerStats, Stats, Swarm};
+use super::peer::{Peer, SHOWN_SECONDS};
+use super::{Found, PeerStats, Stats, Swarm};
 
 impl Swarm {
     /// Numbers for people and metrics.
@@ -25,7 +25,12 @@ impl Swarm {
 
     /// One line per connected peer.
     pub fn peers(&self, now: Instant) -> Vec<PeerStats> {
-        self.peers.values().map(|peer| peer.stats(now, self.layout.piece_count())).collect()
+        let one = |peer: &Peer| {
+            let known = [Some(peer.caps.address), peer.caps.listen_address].into_iter().flatten();
+            let found = known.map(|address| self.book.found(address).0).fold(0, |all, found| all | found);
+            PeerStats { found: Found(found), ..peer.stats(now, self.layout.piece_count()) }
+        };
+        self.peers.values().map(one).collect()
     }
 
     /// Block bytes received and sent so far.

@@ -54,6 +54,10 @@ pub struct Config {
     pub super_seeding: bool,
     /// Our own address as others see it, for peer priority (BEP 40).
     pub own_address: Option<SocketAddr>,
+    /// Bytes a second to one peer. Kept by the driver.
+    pub peer_up_max: Option<u64>,
+    /// Bytes a second from one peer. Kept by the driver.
+    pub peer_down_max: Option<u64>,
 }
 
 impl Default for Config {
@@ -69,6 +73,8 @@ impl Default for Config {
             sequential: false,
             super_seeding: false,
             own_address: None,
+            peer_up_max: None,
+            peer_down_max: None,
         }
     }
 }
@@ -319,6 +325,8 @@ pub enum Dismissal {
     Stalled,
     /// Already connected to this peer.
     Duplicate,
+    /// The user paused the transfer.
+    Paused,
     /// It says again and again what it has.
     Restless,
 }
@@ -445,6 +453,10 @@ pub struct PeerStats {
     pub peer: PeerKey,
     /// Its address.
     pub address: SocketAddr,
+    /// Where its address was learnt; empty for one that connected to us from an unknown address, and for servers.
+    pub found: Found,
+    /// It is a server that only serves.
+    pub serves_only: bool,
     /// We dialled it.
     pub outgoing: bool,
     /// Bytes received from it.

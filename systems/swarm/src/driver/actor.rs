@@ -21,7 +21,7 @@ use self::disk::Check;
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
 use super::throttle::{Direction, PeerThrottle, Throttle};
-use super::transfer::{Activity, Control, Dialer, Progress, Resources, TransferParts};
+use super::transfer::{Activity, Control, Dialer, Progress, Resources, Stall, TransferParts};
 use crate::core::{Found, Input, Output, PeerCaps, PeerKey, Received, Swarm, Throttled};
 
 /// Orders a wire may leave untaken before it is dismissed: pieces are announced one by one, so a busy second is a thousand.
@@ -59,6 +59,8 @@ pub(super) struct Actor {
     truth: Arc<Truth>,
     resources: Resources,
     throttle: Arc<Throttle>,
+    /// Limits of each peer that joins from now on: up, down.
+    peer_limits: (Option<u64>, Option<u64>),
     /// Whether the limits bind, as the core was told.
     throttled: Throttled,
     messages: mpsc::WeakSender<Message>,
@@ -77,9 +79,13 @@ pub(super) struct Actor {
     may_fetch: bool,
     paused: bool,
     checking: Option<Check>,
+    /// Who wants to know what the check of everything that is under way finds.
+    verifying: Vec<oneshot::Sender<PieceSet>>,
+    /// Who asked for one while another check was under way: it comes next.
+    verify_next: Vec<oneshot::Sender<PieceSet>>,
     /// Pieces to be hashed when storage works again, or when their hash is known.
     suspect: PieceSet,
-    stalled: Option<(String, Instant)>,
+    stalled: Option<(Stall, Instant)>,
     /// Stalls since something was written.
     stalls: u32,
     changed: Option<String>,
@@ -107,6 +113,7 @@ impl Actor {
         publish: watch::Sender<Progress>,
     ) -> Self {
         let now = Instant::now();
+        let peer_limits = (parts.config.peer_up_max, parts.config.peer_down_max);
         let super_seeding = parts.config.super_seeding;
         let mut core =
             Swarm::new(parts.config, parts.layout.clone(), parts.store.verified(), parts.seed, now);
@@ -129,6 +136,7 @@ impl Actor {
             truth: parts.truth,
             resources,
             throttle: parts.throttle,
+            peer_limits,
             throttled: Throttled::default(),
             messages,
             dialer: parts.dialer,
@@ -143,6 +151,8 @@ impl Actor {
             may_fetch: parts.fetching,
             paused: false,
             checking: None,
+            verifying: Vec::new(),
+            verify_next: Vec::new(),
             suspect: parts.suspect,
             stalled: None,
             stalls: 0,
@@ -309,7 +319,7 @@ impl Actor {
             throttle: PeerThrottle::new(
                 self.resources.throttle.clone(),
                 self.throttle.clone(),
-                Throttle::new(None, None),
+                Throttle::new(self.peer_limits.0, self.peer_limits.1),
             ),
         };
         if reply.send(link).is_ok() {
@@ -413,6 +423,7 @@ impl Actor {
                 self.publish_now(now);
             }
             Control::Configure(config) => {
+                self.peer_limits = (config.peer_up_max, config.peer_down_max);
                 self.super_seeding = config.super_seeding;
                 self.core.handle(now, Input::Configure(config));
             }
@@ -432,7 +443,10 @@ impl Actor {
                 self.core.handle(now, Input::Deadline { reader, piece, at });
             }
             Control::ClearDeadlines(reader) => self.core.handle(now, Input::ClearDeadlines { reader }),
-            Control::Verify => self.check(PieceSet::full(self.layout.piece_count())),
+            Control::Verify(done) => {
+                self.verify_next.push(done);
+                self.verify();
+            }
             Control::Knowable(pieces) => {
                 self.core.handle(now, Input::Knowable { pieces, known: true });
                 self.check_suspects();
@@ -538,8 +552,8 @@ impl Actor {
             Activity::Changed(path.clone())
         } else if self.paused {
             Activity::Paused
-        } else if let Some((error, _)) = &self.stalled {
-            Activity::Stalled(error.clone())
+        } else if let Some((stall, _)) = &self.stalled {
+            Activity::Stalled(stall.clone())
         } else if self.core.is_finished() {
             Activity::Seeding
         } else {

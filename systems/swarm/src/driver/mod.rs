@@ -23,4 +23,4 @@ mod transfer;
 
 pub use link::{LinkClosed, Order, PeerLink, WireEvent};
 pub use throttle::{Direction, PeerThrottle, Throttle};
-pub use transfer::{Activity, Dialer, Progress, Resources, Transfer, TransferParts};
+pub use transfer::{Activity, Dialer, Progress, Resources, Stall, Transfer, TransferParts};

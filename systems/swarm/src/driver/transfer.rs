@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use peerage_content::{BlockPool, Journal, Layout, PieceIndex, PieceSet, Store, Truth, Workers};
+use peerage_content::{
+    BlockPool, Journal, Layout, PieceIndex, PieceSet, StorageError, StorageErrorKind, Store, Truth, Workers,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,10 +84,25 @@ pub enum Activity {
     Seeding,
     /// The user paused it.
     Paused,
-    /// Storage does not take the data; it is tried again by itself. The text names the file and the cause.
-    Stalled(String),
+    /// Storage does not take the data; it is tried again by itself.
+    Stalled(Stall),
     /// Shared files changed and are no longer served; the text names the first.
     Changed(String),
+}
+
+/// Why storage does not take data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// The file and the cause.
+    pub why: String,
+    /// What can be done about it.
+    pub kind: StorageErrorKind,
+}
+
+impl From<&StorageError> for Stall {
+    fn from(error: &StorageError) -> Self {
+        Self { why: error.to_string(), kind: error.kind() }
+    }
 }
 
 /// Where a transfer stands; published a few times a second and at every change of [`Activity`].
@@ -116,7 +133,7 @@ pub(super) enum Control {
     Await { reader: ReaderId, piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
     WantBy { reader: ReaderId, piece: PieceIndex, at: Instant },
     ClearDeadlines(ReaderId),
-    Verify,
+    Verify(oneshot::Sender<PieceSet>),
     Knowable(Range<PieceIndex>),
     Peers(oneshot::Sender<Vec<PeerStats>>),
 }
@@ -139,7 +156,13 @@ impl Transfer {
     pub fn start(parts: TransferParts, resources: Resources, cancel: CancellationToken) -> Self {
         let (messages, inbox) = mpsc::channel(INBOX);
         let first = if parts.suspect.is_empty() { Activity::default() } else { Activity::Checking(0, 0) };
-        let (publish, progress) = watch::channel(Progress { activity: first, ..Progress::default() });
+        let (publish, progress) = watch::channel(Progress {
+            activity: first,
+            verified_bytes: parts.store.verified_bytes(),
+            downloaded_total: parts.totals.0,
+            uploaded_total: parts.totals.1,
+            ..Progress::default()
+        });
         let handle = Self {
             messages: messages.clone(),
             progress,
@@ -224,9 +247,12 @@ impl Transfer {
         let _ = self.control(Control::ClearDeadlines(reader)).await;
     }
 
-    /// Hashes everything on disk again.
-    pub async fn verify(&self) {
-        let _ = self.control(Control::Verify).await;
+    /// Hashes everything on disk again. Returns when that is asked for; what the check found true comes with its end, and never when the
+    /// transfer ends before.
+    pub async fn verify(&self) -> oneshot::Receiver<PieceSet> {
+        let (done, verified) = oneshot::channel();
+        let _ = self.control(Control::Verify(done)).await;
+        verified
     }
 
     /// Hashes of these pieces became known (v2 layers arrived).

@@ -72,6 +72,32 @@ fn an_incoming_peers_listener_joins_the_book_and_is_not_dialled_while_it_is_here
     assert_eq!(dials(&mut rig), [address(1)]);
 }
 
+/// A magnet link's metadata came over this connection, before there was a transfer.
+#[test]
+fn a_peer_that_was_dialled_for_its_metadata_is_not_dialled_again_while_it_is_here() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    let peer = rig.join_silently(caps(1));
+    rig.input(Input::Known { addresses: &[address(1)], found: Found::GIVEN });
+    assert_eq!(dials(&mut rig), []);
+    rig.leave(peer);
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(dials(&mut rig), [address(1)], "the user named it");
+}
+
+#[test]
+fn a_paused_transfer_holds_no_connection_and_dials_again_when_it_goes_on() {
+    let mut rig = Rig::new(Config::default(), 4, 4);
+    let peer = rig.join(caps(1), 0..4);
+    rig.input(Input::Flow { fetching: false, serving: false });
+    assert!(rig.outputs.contains(&Output::Dismiss { peer, why: Dismissal::Paused }));
+    let incoming = PeerCaps { outgoing: false, ..caps(2) };
+    let peer = rig.join_silently(incoming);
+    assert!(rig.outputs.contains(&Output::Dismiss { peer, why: Dismissal::Paused }));
+    assert_eq!(dials(&mut rig), []);
+    rig.input(Input::Flow { fetching: true, serving: true });
+    assert_eq!(dials(&mut rig), [address(1)]);
+}
+
 #[test]
 fn two_seeds_have_nothing_to_gain() {
     let mut rig = Rig::seed(Config::default(), 4, 4);

@@ -8,6 +8,7 @@ use peerage_content::{Intake, PieceIndex, PieceSet, Rechecked, StorageError, rec
 use tracing::{info, warn};
 
 use super::super::link::Order;
+use super::super::transfer::Stall;
 use super::{Actor, Message};
 use crate::core::{Input, Output, Shown};
 
@@ -40,7 +41,7 @@ impl Actor {
             self.stalls += 1;
         }
         let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
-        self.stalled = Some((error.to_string(), now + pause));
+        self.stalled = Some((Stall::from(error), now + pause));
         self.flow(now);
         self.publish_now(now);
     }
@@ -85,6 +86,14 @@ impl Actor {
             self.check(pieces);
         }
         is_due
+    }
+
+    /// Begins the check of everything that was asked for, unless one is under way.
+    pub(super) fn verify(&mut self) {
+        if self.checking.is_none() && !self.verify_next.is_empty() {
+            self.verifying = std::mem::take(&mut self.verify_next);
+            self.check(PieceSet::full(self.layout.piece_count()));
+        }
     }
 
     /// Hashes pieces on a thread of its own; fetching waits for the outcome.
@@ -135,15 +144,20 @@ impl Actor {
                 self.suspect.insert(piece);
             }
         }
-        self.changed = self.share_lost();
+        self.changed = None;
         match &found.error {
+            // What could not be read may be as it was.
             Some(error) => self.stall(now, error),
-            None => {
-                self.check_suspects();
-            }
+            None if self.check_suspects() => {}
+            None => self.changed = self.share_lost(),
         }
         self.flow(now);
         self.publish_now(now);
+        for done in self.verifying.drain(..) {
+            // Whoever asked may be gone.
+            let _ = done.send(found.proven.clone());
+        }
+        self.verify();
     }
 
     /// Makes the core agree with what the store holds.

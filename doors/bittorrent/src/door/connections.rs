@@ -1,0 +1,204 @@
+//! Connections: who may have one, and how it comes to be.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use peerage_swarm::core::Found;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tracing::{debug, warn};
+
+use super::DoorInner;
+use crate::hash::SwarmHash;
+use crate::listen;
+use crate::peer::greet::{self, Finder, GreetError};
+use crate::peer::{Conversation, Hello, Parted};
+use crate::torrent::{Arrival, Torrent};
+use crate::wire::{Handshake, HandshakeHead, Reserved};
+
+/// How long a connection may take to be made.
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// Accepted connections that have not greeted yet; more wait in the system's queue.
+const GREETINGS_MAX: usize = 128;
+/// How long a connection that has to make room may take to end.
+const ROOM_MAX: Duration = Duration::from_millis(500);
+
+impl DoorInner {
+    fn reserved(&self, torrent: &Torrent) -> Reserved {
+        let mut reserved = Reserved::NONE.with_extended().with_fast();
+        if self.dht.is_some() && !torrent.is_private() {
+            reserved = reserved.with_dht();
+        }
+        // A hybrid never asks for the upgrade to v2: libtorrent, upgraded, fetches piece layers while blocks come in, and the one can make
+        // it take the other for a contradiction, which stops its torrent for good.
+        let hashes = torrent.hashes_now();
+        if hashes.v1.is_none() && hashes.v2.is_some() {
+            reserved = reserved.with_v2();
+        }
+        reserved
+    }
+
+    pub(super) async fn accept_all(self: Arc<Self>, listener: TcpListener) {
+        let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
+        loop {
+            let Ok(greeting) = greetings.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.cancel.cancelled() => return,
+            };
+            let (mut socket, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting is all that helps.
+                    warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            };
+            let door = self.clone();
+            self.tasks.spawn(async move {
+                let Some(permit) = door.room().await else { return };
+                let address = crate::address::canonical(address);
+                let greeted = tokio::select! {
+                    greeted = greet::accept(&mut socket, address, door.peer_id, door.encryption, &*door) => greeted,
+                    () = door.cancel.cancelled() => return,
+                };
+                drop(greeting);
+                let outcome = match greeted {
+                    Ok(hello) => door.converse(socket, hello).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = outcome {
+                    debug!(%address, %error, "an incoming connection came to nothing");
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// A place for one more connection. When there is none, an idle connection of the torrent that has most of them makes room.
+    async fn room(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.connections.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        let torrents: Vec<Arc<Torrent>> = self.registry().torrents.values().cloned().collect();
+        let crowded = torrents.iter().max_by_key(|torrent| torrent.spare_connections())?;
+        if !crowded.spare_one() {
+            return None;
+        }
+        tokio::time::timeout(ROOM_MAX, self.connections.clone().acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Talks on a greeted connection until it ends.
+    ///
+    /// # Errors
+    /// [`GreetError`], when the connection was not wanted, or ended before the transfer heard of it.
+    async fn converse(&self, socket: TcpStream, hello: Hello) -> Result<(), GreetError> {
+        let swarm = hello.handshake.swarm;
+        let torrent = self.registry().torrents.get(&swarm).cloned();
+        let torrent = torrent.ok_or(GreetError::UnknownSwarm(swarm))?;
+        let arrival = Arrival {
+            id: hello.handshake.peer_id,
+            outgoing: hello.outgoing,
+            address: hello.address,
+            // A transfer knows whom it may dial.
+            found: hello.found.unwrap_or(Found::GIVEN),
+        };
+        let admission = torrent.admit(self.peer_id, &arrival, Instant::now()).ok_or(GreetError::Present)?;
+        if let Err(error) = socket.set_nodelay(true) {
+            debug!(%error, "set TCP_NODELAY");
+        }
+        let talk = Conversation::new(socket, hello, torrent.clone(), self.local.clone());
+        let Parted { ending, joined } = Box::pin(talk.run(admission.cancel.clone(), &admission.pulse)).await;
+        torrent.dismiss(arrival.id, &admission);
+        debug!(address = %arrival.address, %ending, "connection ended");
+        if joined { Ok(()) } else { Err(GreetError::Left) }
+    }
+
+    /// Dials for a running transfer, which hears of failure.
+    pub(crate) fn dial_for_transfer(self: Arc<Self>, torrent: Arc<Torrent>, address: SocketAddr) {
+        let tasks = self.tasks.clone();
+        tasks.spawn(async move {
+            let dialled = self.dial(&torrent, address, None, None).await;
+            let Some(ready) = torrent.ready() else { return };
+            match dialled {
+                Ok(()) => {}
+                Err(GreetError::NoRoom) => ready.transfer.no_room(address).await,
+                Err(_) => ready.transfer.dial_failed(address).await,
+            }
+        });
+    }
+
+    /// Connects, greets (then tells `greeted`) and talks; returns when the conversation is over, or why there was none. `found` is
+    /// where the address was learnt, unless the transfer knows it already.
+    pub(super) async fn dial(
+        &self,
+        torrent: &Arc<Torrent>,
+        address: SocketAddr,
+        found: Option<Found>,
+        greeted: Option<mpsc::Sender<SocketAddr>>,
+    ) -> Result<(), GreetError> {
+        let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
+        let Some(_permit) = self.room().await else { return Err(GreetError::NoRoom) };
+        let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
+        let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };
+        let mut failure = cancelled();
+        for way in self.encryption.dials() {
+            let greeting = async {
+                let mut socket = self.connect(address).await?;
+                let hello = greet::dial(&mut socket, address, ours, (*way, self.encryption)).await?;
+                Ok::<_, GreetError>((socket, Hello { found, ..hello }))
+            };
+            let greeting = tokio::select! {
+                greeting = greeting => greeting,
+                () = torrent.cancellation().cancelled() => return Err(cancelled()),
+            };
+            match greeting {
+                Ok((socket, hello)) => {
+                    if let Some(greeted) = greeted {
+                        // An error: nobody seeks any longer.
+                        let _ = greeted.send(address).await;
+                    }
+                    return self.converse(socket, hello).await;
+                }
+                Err(error) => {
+                    debug!(%address, ?way, %error, "dial came to nothing");
+                    let again = error.may_want_another_way();
+                    failure = error;
+                    if !again {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn connect(&self, address: SocketAddr) -> Result<TcpStream, GreetError> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let same_family = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
+        if let Some(own) = listen::specific(&self.listening).iter().find(same_family) {
+            socket.bind(SocketAddr::new(*own, 0))?;
+        }
+        let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        connected.map_err(GreetError::NoConnection)
+    }
+}
+
+impl Finder for DoorInner {
+    fn by_key(&self, key: &[u8; 20]) -> Option<SwarmHash> {
+        self.registry().keys.get(key).copied()
+    }
+
+    fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
+        let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
+        let reserved = self.reserved(&torrent);
+        // Everybody is answered in the name that they came with. libtorrent takes our bit for v2 beside a v1 name for the upgrade
+        // of BEP 52, and hangs up because the name is not v2's.
+        let by_v2 = torrent.hashes_now().swarm_v2() == Some(head.swarm);
+        Some((if by_v2 { reserved.with_v2() } else { reserved }, head.swarm))
+    }
+}
