@@ -5,6 +5,9 @@ pub mod wire;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,6 +68,44 @@ pub fn anonymous_memory(id: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// The most anonymous memory that a process has, sampled all the time until this is dropped.
+#[derive(Debug)]
+pub struct MemoryPeak {
+    bytes: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    sampler: Option<JoinHandle<()>>,
+}
+
+impl MemoryPeak {
+    /// Begins to look at a process, which must live at least as long.
+    pub fn of(id: u32) -> Self {
+        let (bytes, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let sampler = thread::spawn({
+            let (bytes, stop) = (bytes.clone(), stop.clone());
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    bytes.fetch_max(anonymous_memory(id), Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        Self { bytes, stop, sampler: Some(sampler) }
+    }
+
+    /// The peak so far, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for MemoryPeak {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A sampler that panicked has seen the process end; the test has said so already.
+        self.sampler.take().map(JoinHandle::join);
+    }
 }
 
 /// Open files and sockets of a process.

@@ -1,8 +1,10 @@
 //! What the end-to-end tests share: the program under test, other people's programs, sample content, networks of their own.
 //!
 //! - [`faults`]: small disks, counters, what a process said and when.
+//! - [`machines`]: two machines with a wire between them, good or bad.
 //! - [`namespace`]: a test runs in a network and process namespace of its own; nothing it starts outlives it.
 //! - [`process`]: a child whose output is waited for by content and deadline, never by sleeping.
+//! - [`pair`]: two users on one machine.
 //! - [`peerage`]: the program under test.
 //! - [`peers`]: programs of others.
 //! - [`sample`]: content to share, and the SHA-256 of what arrived.
@@ -16,12 +18,15 @@
 use std::time::Duration;
 
 pub mod faults;
+pub mod machines;
 pub mod namespace;
+pub mod pair;
 pub mod peerage;
 pub mod peers;
 pub mod process;
 pub mod sample;
 
+pub use machines::Machines;
 pub use namespace::alone;
 pub use peerage::Peerage;
 pub use process::{Process, until};

@@ -76,8 +76,15 @@ impl Peerage {
     /// Any command that prints events.
     #[track_caller]
     pub fn start(home: &Path, verb: &str, args: &[&str]) -> Self {
-        let mut command = command(home, [&[verb, "--json"], args].concat());
-        Self { process: Process::start(&format!("peerage {verb}"), &mut command) }
+        Self::run(verb, &mut command(home, [&[verb, "--json"], args].concat()))
+    }
+
+    /// A command that was put together elsewhere.
+    #[track_caller]
+    pub fn run(verb: &str, command: &mut Command) -> Self {
+        let process = Process::start(&format!("peerage {verb}"), command);
+        // What serves must be there as long as the test needs it; a `get` ends when it has everything.
+        Self { process: if verb == "get" { process } else { process.staying() } }
     }
 
     /// The next event of this name. An `error` before it fails the test.

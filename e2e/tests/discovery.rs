@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use peerage_e2e::namespace::add_lan;
-use peerage_e2e::peers::{Libtorrent, OpenTracker};
+use peerage_e2e::peers::{Libtorrent, OpenTracker, Program};
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{Peerage, alone, peerage};
 use serde_json::{Value, json};

@@ -3,68 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use peerage_e2e::faults::{ALONE, Diary, bytes_over, progress, words};
-use peerage_e2e::peerage::{command, objects, output};
+use peerage_e2e::pair::Pair;
+use peerage_e2e::peerage::{command, output};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{PATIENCE, Peerage, alone, until};
 use serde_json::Value;
 
 const MEBIBYTE: usize = 1 << 20;
-
-/// Two users on one machine: `ada` shares, `ben` gets.
-struct Pair {
-    folder: tempfile::TempDir,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
-    }
-
-    fn film(&self, size: usize) -> PathBuf {
-        let film = self.path("ada/film.mkv");
-        sample::file(&film, 5, size);
-        film
-    }
-
-    /// Shares, and gives the link, too.
-    fn share(&self, path: &Path, more: &[&str]) -> (Peerage, String) {
-        let args = [&[path.to_str().unwrap(), "--listen", "127.0.0.1:7001"], &ALONE[..], more].concat();
-        let mut share = Peerage::share(&self.path("ada"), &args);
-        let link = share.metadata()["magnet"].as_str().unwrap().to_owned();
-        (share, link)
-    }
-
-    fn get(&self, link: &str, more: &[&str]) -> Peerage {
-        let args = [&[link, "-o", "out", "--listen", "127.0.0.1:7002"], &ALONE[..], more].concat();
-        Peerage::get(&self.path("ben"), &args)
-    }
-
-    /// Ben's daemon.
-    fn up(&self) -> Peerage {
-        let mut up = Peerage::up(&self.path("ben"), &[&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat());
-        up.event("listening");
-        up
-    }
-
-    /// What Ben's daemon says to a command.
-    #[track_caller]
-    fn ask(&self, args: &[&str]) -> Vec<Value> {
-        objects(&self.path("ben"), args)
-    }
-
-    fn arrived(&self) -> PathBuf {
-        self.path("ben/out/film.mkv")
-    }
-}
 
 /// Payload rate over the next seconds, in bytes a second: what TCP adds is less than a hundredth of it over loopback.
 fn rate(over: Duration) -> f64 {
@@ -206,16 +155,25 @@ fn the_same_thing_twice_is_told() {
     });
 }
 
+/// The beginning is there while the end is not: a reader need not wait.
 #[test]
-fn stdout_takes_the_file_in_order() {
+fn stdout_takes_the_file_in_order_while_it_comes() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(10 * MEBIBYTE);
         let (_share, link) = pair.share(&film, &[]);
         let out = pair.path("piped");
-        let args = [&["get", &link, "-o", "-"], &ALONE[..]].concat();
+        let args = [&["get", &link, "-o", "-", "--limit-down", "2M"], &ALONE[..]].concat();
         let mut command = command(&pair.path("ben"), args);
-        let status = command.stdout(File::create(&out).unwrap()).stderr(Stdio::null()).status().unwrap();
+        let mut get = command.stdout(File::create(&out).unwrap()).stderr(Stdio::null()).spawn().unwrap();
+        let prefix = until("the first bytes", || {
+            let bytes = fs::read(&out).unwrap();
+            (bytes.len() > MEBIBYTE).then_some(bytes)
+        });
+        assert!(prefix.len() < 9 * MEBIBYTE, "all {} bytes came at once", prefix.len());
+        assert!(fs::read(&film).unwrap().starts_with(&prefix));
+        assert!(get.try_wait().unwrap().is_none(), "it ended before the end of the file");
+        let status = until("the end", || get.try_wait().unwrap());
         assert!(status.success());
         assert_same(&film, &out);
     });
@@ -347,11 +305,15 @@ fn without_any_network_it_says_on_what_it_waits() {
     alone(|| {
         let pair = Pair::new();
         peerage_e2e::namespace::run("ip", &["link", "set", "lo", "down"]);
-        let link = "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567";
+        let link =
+            "magnet:?xt=urn:btih:0123456789abcdef0123456789abcdef01234567&tr=http://10.77.0.1:1/announce";
         let began = Instant::now();
         let mut get = Peerage::get(&pair.path("ben"), &[link, "-o", "out"]);
         let waits = progress(&mut get, "a view", |transfer| transfer["state"] == "fetching_metadata");
         assert_eq!(waits["peers_connected"], 0);
+        let sources = &waits["sources"];
+        assert_eq!((&sources["trackers"], &sources["dht_nodes"]), (&1.into(), &0.into()), "{sources}");
+        assert_eq!(sources["lan"], true, "{sources}");
         get.signal("INT");
         assert_eq!(get.end().code(), Some(130));
         assert!(began.elapsed() < PATIENCE);
@@ -361,7 +323,7 @@ fn without_any_network_it_says_on_what_it_waits() {
         let mut get = command.stdout(Stdio::null()).stderr(File::create(&stderr).unwrap()).spawn().unwrap();
         until("words", || {
             let told = fs::read_to_string(&stderr).unwrap();
-            (told.contains("no peers") || told.contains("no network")).then_some(())
+            told.contains("no peers yet: asked 1 tracker, the DHT (0 nodes) and the LAN").then_some(())
         });
         get.kill().unwrap();
         get.wait().unwrap();

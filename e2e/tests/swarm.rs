@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use peerage_e2e::peers::{Libtorrent, WebServer};
+use peerage_e2e::peers::{Libtorrent, Program, WebServer};
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{Peerage, alone, peerage};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Nobody but the peers named.
 const ALONE: [&str; 2] = ["--no-dht", "--no-lan"];
@@ -119,5 +119,48 @@ fn a_sparse_file_of_5_gib_goes_there_and_back() {
         back.complete();
         drop(theirs);
         sample::assert_same(&file, &room.path("back/big.img"));
+    });
+}
+
+/// Of this, whoever takes 10 kB a second has less than half when patience ends.
+const INTRODUCED: usize = 3_000_001;
+
+/// A knows B alone, B knows C, and only C has it all: A must have heard of C from B (BEP 11), who is too slow to give it.
+#[test]
+fn libtorrent_introduces_us_to_each_other() {
+    alone(|| {
+        let room = Room::new();
+        sample::file(&room.path("c/film.mkv"), 5, INTRODUCED);
+        let flags = ["--torrent", "../x.torrent", "--v1-only", "--listen", "10.77.0.3:6883"];
+        let mut c = Peerage::share(&room.path("c"), &[&["film.mkv"][..], &flags, &ALONE].concat());
+        c.metadata();
+        let _b = Libtorrent::run(&json!({
+            "listen": "10.77.0.2:6882", "torrent": room.path("x.torrent"), "save": room.path("b"),
+            "peers": ["10.77.0.3:6883"], "down": 10_000,
+        }));
+        let flags = ["--listen", "10.77.0.1:6881", "--peer", "10.77.0.2:6882"];
+        let mut a = Peerage::get(&room.path("a"), &[&["../x.torrent"][..], &flags, &ALONE].concat());
+        a.complete();
+        sample::assert_same(&room.path("c/film.mkv"), &room.path("a/film.mkv"));
+    });
+}
+
+/// The same with Peerage as B.
+#[test]
+fn we_introduce_others_to_each_other() {
+    alone(|| {
+        let room = Room::new();
+        sample::file(&room.path("c/film.mkv"), 5, INTRODUCED);
+        peerage::objects(&room.path("c"), &["hash", "film.mkv", "--v1-only", "--torrent", "../x.torrent"]);
+        let _c = Libtorrent::seed("10.77.0.3:6883", &room.path("x.torrent"), &room.path("c"), Value::Null);
+        let flags = ["--listen", "10.77.0.2:6882", "--peer", "10.77.0.3:6883", "--limit-down", "10k"];
+        let mut b = Peerage::get(&room.path("b"), &[&["../x.torrent"][..], &flags, &ALONE].concat());
+        b.metadata();
+        let mut a = Libtorrent::run(&json!({
+            "listen": "10.77.0.4:6884", "torrent": room.path("x.torrent"), "save": room.path("a"),
+            "peers": ["10.77.0.2:6882"],
+        }));
+        a.complete();
+        sample::assert_same(&room.path("c/film.mkv"), &room.path("a/film.mkv"));
     });
 }

@@ -39,12 +39,13 @@ fn main() {
         let seconds = |time: Option<std::time::Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64());
         println!(
             "seed {seed}: last {:.1} s / bound {:.1} s = {:.3}; wasted {:.2} %; seed sent {:.2} copies; \
-             last contributor {:.1} s, first free rider {:.1} s; {:.1} M events in {:.1} s, trace {:016x}",
+             a copy was out at {:.1} s; last contributor {:.1} s, first free rider {:.1} s; {:.1} M events in {:.1} s, trace {:016x}",
             seconds(outcome.last),
             outcome.bound.as_secs_f64(),
             outcome.ratio(),
             100.0 * outcome.wasted,
             outcome.seed_sent,
+            seconds(outcome.copy_out),
             seconds(outcome.last_contributor),
             seconds(outcome.first_free_rider),
             outcome.events as f64 / 1e6,

@@ -83,6 +83,8 @@ pub struct Network {
     registered: Vec<NodeId>,
     /// Pieces that a node other than the first has.
     out: PieceSet,
+    /// When all of them were.
+    copy_out: Option<Duration>,
     unfinished: usize,
     trace: u64,
     events: u64,
@@ -101,6 +103,7 @@ impl Network {
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             registered: Vec::new(),
             out,
+            copy_out: None,
             unfinished: 0,
             trace: 0,
             events: 0,
@@ -147,6 +150,11 @@ impl Network {
     /// How many events happened.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// When all pieces together were at nodes that did not bring them.
+    pub fn copy_out(&self) -> Option<Duration> {
+        self.copy_out
     }
 
     /// How a node fared so far.
@@ -577,6 +585,7 @@ impl Network {
         if !self.out.insert(piece) || !self.out.is_full() {
             return;
         }
+        self.copy_out = Some(self.queue.now());
         for id in 0..self.nodes.len() {
             if self.nodes[id].spec.parting == Parting::WhenACopyIsOut {
                 self.queue.plan(self.queue.now(), Event::Leave(id));

@@ -8,6 +8,10 @@ use peerage_swarm::core::Config;
 use super::{Behaviour, Link, Network, NodeId, NodeSpec};
 
 /// One seed, a crowd of leechers that come all at once, equal uplinks.
+///
+/// The fluid bound, which this is measured by, has neither pieces nor time: with pieces, the last one takes as many hops as the crowd is deep, and
+/// with choking in rounds of ten seconds it takes a few rounds until all uplinks work. So the bound can be approached only by content of
+/// some hundred pieces that takes some minutes to fetch. The default is 64 MiB in 500 pieces over uplinks of 1 Mbit/s: 500 s at best.
 #[derive(Clone, Copy, Debug)]
 pub struct FlashCrowd {
     /// Leechers, free riders included.
@@ -37,7 +41,7 @@ impl Default for FlashCrowd {
             leechers: 1_000,
             pieces: 500,
             blocks: 8,
-            up: 256 * 1024,
+            up: 128 * 1024,
             seed_up: 1,
             free_riders: 0.0,
             connections: 50,
@@ -58,6 +62,8 @@ pub struct Outcome {
     pub first_free_rider: Option<Duration>,
     /// No protocol can be quicker than this: max(F / u_seed, N F / (u_seed + sum u)).
     pub bound: Duration,
+    /// When every piece had left the seed.
+    pub copy_out: Option<Duration>,
     /// Bytes received for nothing, as a share of all received.
     pub wasted: f64,
     /// Bytes that the first seed sent, in copies of the content.
@@ -134,6 +140,7 @@ impl FlashCrowd {
             last_contributor,
             first_free_rider,
             bound,
+            copy_out: network.copy_out(),
             wasted: wasted as f64 / received.max(1) as f64,
             seed_sent: summaries[0].stats.uploaded as f64 / length as f64,
             events: network.events(),

@@ -1,53 +1,59 @@
-//! aria2: no v2, no uTP; it cannot be told of a peer, so the other side dials.
+//! aria2 1.36: no v2, no uTP; it cannot be told of a peer, so the other side dials.
 
 use std::path::Path;
 use std::process::Command;
 
-use super::until_listening;
+use super::dht_net::ROUTER;
+use super::{Find, Place, Program, Role, until_listening};
 use crate::process::Process;
 
 /// A running `aria2c` with one torrent or link.
 #[derive(Debug)]
 pub struct Aria2 {
     /// The process and its output.
-    pub process: Process,
+    process: Process,
+    role: Role,
 }
 
-impl Aria2 {
-    /// Fetches a torrent or link into `folder` and ends when it is there.
+impl Program for Aria2 {
     #[track_caller]
-    pub fn fetch(address: &str, source: &str, folder: &Path, more: &[&str]) -> Self {
-        Self::start(address, source, folder, &[&["--seed-time=0"], more].concat())
-    }
-
-    /// Serves what lies in `folder` until it is dropped.
-    #[track_caller]
-    pub fn seed(address: &str, torrent: &Path, folder: &Path, more: &[&str]) -> Self {
-        let keep = ["--check-integrity=true", "--seed-ratio=0.0"];
-        Self::start(address, torrent.to_str().unwrap(), folder, &[&keep[..], more].concat())
-    }
-
-    fn start(address: &str, source: &str, folder: &Path, more: &[&str]) -> Self {
-        let (host, port) = address.rsplit_once(':').unwrap();
+    fn start(place: &Place<'_>, role: Role, source: &str, folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        let Place { host, port, find, encrypted, .. } = *place;
         let mut command = Command::new("aria2c");
         command
-            .args(["--no-conf", "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false"])
-            .args(["--file-allocation=none", "--summary-interval=1", "--console-log-level=info"])
-            .args(["--show-console-readout=false", "--allow-overwrite=true"])
+            .args(["--no-conf", "--file-allocation=none", "--summary-interval=1", "--console-log-level=info"])
+            .args(["--show-console-readout=false", "--allow-overwrite=true", "--enable-dht6=false"])
             .args([format!("--interface={host}"), format!("--listen-port={port}")])
+            .arg(format!("--bt-force-encryption={encrypted}"))
             .arg(format!("--dir={}", folder.display()))
-            .args(more)
-            .arg(source)
             .env("HOME", folder);
-        let aria2 = Self { process: Process::start("aria2", &mut command) };
-        until_listening(address);
-        aria2
+        match find {
+            Find::Dht => command.args([
+                "--enable-dht=true",
+                &format!("--dht-entry-point={ROUTER}"),
+                &format!("--dht-listen-port={port}"),
+                &format!("--dht-file-path={}", folder.with_extension("dht").display()),
+            ]),
+            Find::Nobody | Find::Lan => command.arg("--enable-dht=false"),
+        };
+        command.arg(format!("--bt-enable-lpd={}", find == Find::Lan));
+        match role {
+            Role::Seed => command.args(["--check-integrity=true", "--seed-ratio=0.0"]),
+            Role::Leech => command.arg("--seed-time=0"),
+        };
+        let process = Process::start("aria2", command.arg(source));
+        // A leech ends when it has everything.
+        let process = if role == Role::Seed { process.staying() } else { process };
+        until_listening(&place.address());
+        Self { process, role }
     }
 
-    /// Waits until it has fetched all, verified, and has ended.
     #[track_caller]
-    pub fn complete(&mut self) {
-        let status = self.process.end();
-        assert!(status.success(), "aria2 ended with {status}");
+    fn complete(&mut self) {
+        if self.role == Role::Leech {
+            let status = self.process.end();
+            assert!(status.success(), "aria2 ended with {status}");
+        }
     }
 }

@@ -5,11 +5,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::script;
+use super::dht_net::ROUTER;
+use super::{Find, Place, Program, Role, script};
 use crate::process::Process;
 
 /// Debian's interpreter, for which the binding is built.
-const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 /// A libtorrent session with one torrent, or with none: then it is a DHT node.
 #[derive(Debug)]
@@ -28,13 +29,38 @@ pub struct Made {
     pub magnet: String,
 }
 
+impl Program for Libtorrent {
+    #[track_caller]
+    fn start(place: &Place<'_>, _role: Role, source: &str, folder: &Path) -> Self {
+        let what = if source.starts_with("magnet:") { "magnet" } else { "torrent" };
+        let mut config = json!({
+            "listen": place.address(), what: source, "save": folder,
+            "dht": place.find == Find::Dht, "dht_nodes": [ROUTER], "lsd": place.find == Find::Lan,
+        });
+        if place.encrypted {
+            config["encryption"] = "forced".into();
+        }
+        Self::run(&config)
+    }
+
+    #[track_caller]
+    fn complete(&mut self) {
+        self.find("complete", |event| event["event"] == "complete");
+    }
+}
+
 impl Libtorrent {
     /// Runs a session after this configuration.
     #[track_caller]
     pub fn run(config: &Value) -> Self {
-        let mut command = Command::new(PYTHON);
-        command.arg(script("lt_node.py")).arg("run").arg(config.to_string());
-        let mut node = Self { process: Process::start("libtorrent", &mut command) };
+        Self::run_in(Command::new(PYTHON), config)
+    }
+
+    /// The same, on the machine of a command that runs [`PYTHON`].
+    #[track_caller]
+    pub fn run_in(mut python: Command, config: &Value) -> Self {
+        let command = python.arg(script("lt_node.py")).arg("run").arg(config.to_string());
+        let mut node = Self { process: Process::start("libtorrent", command).staying() };
         node.find("listening", |event| event["event"] == "listening" && event["socket"] == "tcp");
         node
     }
@@ -47,12 +73,6 @@ impl Libtorrent {
         let mut node = Self::run(&config);
         node.complete();
         node
-    }
-
-    /// Waits until it has everything, verified.
-    #[track_caller]
-    pub fn complete(&mut self) {
-        self.find("complete", |event| event["event"] == "complete");
     }
 
     /// The next event that `is_it`.

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::until_listening;
-use crate::process::Process;
+use super::{http, until_listening};
+use crate::process::{Process, until};
 
 /// A running tracker.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl OpenTracker {
         let process = Process::start(
             "opentracker",
             Self::command(host, &port, folder.path()).arg("-d").arg(folder.path()),
-        );
+        )
+        .staying();
         let address = format!("{host}:{port}");
         until_listening(&address);
         Self { _process: process, _folder: folder, address }
@@ -39,6 +40,19 @@ impl OpenTracker {
         let mut command = Command::new("opentracker");
         command.args(["-i", host, "-p", port, "-P", port, "-w", "list"]).current_dir(folder);
         command
+    }
+
+    /// Waits until it counts a seed of a swarm; `hash` is hexadecimal.
+    #[track_caller]
+    pub fn until_seeded(&self, hash: &str) {
+        let escaped: String = hash.as_bytes()[..40]
+            .chunks(2)
+            .map(|byte| format!("%{}{}", byte[0] as char, byte[1] as char))
+            .collect();
+        until("a seed at the tracker", || {
+            let (_, body) = http(&self.address, "GET", &format!("/scrape?info_hash={escaped}"), "", "");
+            String::from_utf8_lossy(&body).contains("completei1e").then_some(())
+        });
     }
 
     /// Where to announce; `scheme` is `http` or `udp`.

@@ -20,7 +20,7 @@ impl WebServer {
     pub fn start(host: &str, port: u16, folder: &Path) -> Self {
         let mut command = Command::new("/usr/bin/python3");
         command.arg(script("range_server.py")).args([host, &port.to_string()]).arg(folder);
-        let server = Self { process: Process::start("web server", &mut command) };
+        let server = Self { process: Process::start("web server", &mut command).staying() };
         until_listening(&format!("{host}:{port}"));
         server
     }

@@ -135,10 +135,12 @@ pub(super) fn config(node: &Inner, entry: &Entry, own_address: Option<SocketAddr
         AddRequest::Share(share) => &share.options,
         AddRequest::Get(get) => &get.options,
     };
+    // The door turns away whoever comes when all connections are taken; a transfer that is full decides whom a newcomer replaces.
+    let not_all = node.config.connections_max.div_ceil(5) * 4;
     Config {
         sequential: options.sequential,
         super_seeding: options.super_seeding || node.config.super_seeding,
-        connections_max: node.config.transfer_connections_max,
+        connections_max: node.config.transfer_connections_max.min(not_all).max(1),
         upload_slots: node.config.upload_slots,
         peer_up_max: limit(up),
         peer_down_max: limit(down),

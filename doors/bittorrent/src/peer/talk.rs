@@ -37,6 +37,8 @@ pub(super) struct Talk {
     address: SocketAddr,
     outgoing: bool,
     fast: bool,
+    /// It runs a DHT node: others need not know the message that names ours (rqbit hangs up on it).
+    dht: bool,
     extended: bool,
     encrypted: bool,
     v2: bool,
@@ -87,6 +89,7 @@ impl Talk {
             address: hello.address,
             outgoing: hello.outgoing,
             fast: reserved.fast(),
+            dht: reserved.dht(),
             extended: reserved.extended(),
             encrypted,
             v2,
@@ -144,7 +147,7 @@ impl Talk {
             };
             ExtendedMessage::Handshake(handshake).encode(&self.ids, self.outbound.buffer());
         }
-        self.extras.dht_port = self.local.dht_port.filter(|_| !self.torrent.is_private());
+        self.extras.dht_port = self.local.dht_port.filter(|_| self.dht && !self.torrent.is_private());
     }
 
     /// The metadata is known: joins the transfer and tells it what the peer said so far.

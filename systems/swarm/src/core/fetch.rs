@@ -110,6 +110,8 @@ impl Swarm {
             // What a reader waits for is rescued from slower peers before anything new is begun.
             asked = self.rescue(now, key, Scope::Due);
         }
+        // What was taken back just now may have made room to begin pieces, and then nothing need be asked for twice.
+        self.picker.drain(self.config.buffered_max);
         let Some(peer) = self.peers.get(&key) else { return };
         if peer.exhausted != Some(self.picker.epoch) {
             let mut choice = Choice {
