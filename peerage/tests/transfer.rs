@@ -279,6 +279,25 @@ fn a_foreign_file_of_the_same_name_is_not_overwritten() {
 }
 
 #[test]
+fn downloads_take_no_more_than_their_quota() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let (_share, link) = shared(&ada);
+    ben.run(&["config", "set", "disk_quota", "100k"]);
+    let mut get = ben.start(&[&["get", &link, "--json"][..], &ALONE].concat());
+    let state = loop {
+        let state = get.event("state");
+        if state["state"] == "error" {
+            break state;
+        }
+    };
+    assert_eq!(state["problem"]["code"], "no_space", "{state}");
+    assert!(state["problem"]["causes"][0].as_str().unwrap().contains("the quota for downloads is used up"));
+    // It waits for room.
+    get.signal(Signal::INT);
+    assert_eq!(get.end(), Some(130));
+}
+
+#[test]
 fn a_torrent_overwrites_nothing_but_a_torrent() {
     let ada = Machine::new();
     fs::write(ada.path("b.bin"), bytes(4, 1_000)).unwrap();

@@ -1,7 +1,9 @@
 //! Nodes remembered between runs: a text file with an address a line.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Nodes kept: enough that some are alive after weeks.
@@ -32,7 +34,9 @@ pub(super) fn save(path: &Path, nodes: &[SocketAddr]) -> io::Result<()> {
     }
     let text: String = nodes.iter().take(NODES_MAX).map(|node| format!("{node}\n")).collect();
     let new = path.with_extension("new");
-    std::fs::write(&new, text)?;
+    // Whom we talk to is nobody else's business on this machine.
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
     std::fs::rename(&new, path)
 }
 
@@ -46,10 +50,12 @@ mod tests {
 
     #[test]
     fn nodes_survive_a_restart() {
+        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("dht-nodes");
         assert!(load(&path).is_empty());
         save(&path, &nodes(500)).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(load(&path), nodes(NODES_MAX as u16));
         save(&path, &[]).unwrap();
         assert_eq!(load(&path).len(), NODES_MAX, "a run without network forgets nobody");
