@@ -253,11 +253,9 @@ fn a_disk_that_vanished_between_two_runs_is_not_taken_for_an_empty_folder() {
         let mut get = pair.get(&link, &[]);
         let told = refusal(&mut get);
         assert!(told.contains(out.to_str().unwrap()) && told.contains("another disk"), "{told}");
-        assert!(!get.end().success());
         assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "nothing is written in the place of the disk");
-        let _mounted = disk.also_at(&out);
         let before = bytes_over("lo");
-        let mut get = pair.get(&link, &[]);
+        let _mounted = disk.also_at(&out);
         get.complete();
         assert_same(&film, &out.join("film.mkv"));
         assert!(bytes_over("lo") - before < 8 * MEBIBYTE as u64, "what was on it is not fetched again");
@@ -280,9 +278,8 @@ fn a_folder_deleted_between_two_runs_is_asked_for_and_filled_anew() {
         let mut get = pair.get(&link, &[]);
         let told = refusal(&mut get);
         assert!(told.contains(out.to_str().unwrap()) && told.contains("gone"), "{told}");
-        assert!(!get.end().success() && !out.exists());
+        assert!(!out.exists());
         fs::create_dir(&out).unwrap();
-        let mut get = pair.get(&link, &[]);
         get.complete();
         assert_same(&film, &out.join("film.mkv"));
     });
