@@ -265,7 +265,7 @@ async fn hashes_count_though_the_peer_leaves_at_once() {
     };
     let request = peer.until(asked).await;
     peer.send(&[Message::Hashes { request, hashes: &hashes }]).await;
-    drop(peer);
+    peer.leave().await;
     node.door.introduce(&torrent, vec![seeder.address()]).await;
     finished(&transfer).await;
 }
