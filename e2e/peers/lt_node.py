@@ -130,7 +130,7 @@ def run(config):
     faulthandler.enable()
     ses = session(config)
     handle = add(ses, config)
-    told_complete = False
+    flushes = False
     told_at = 0.0
     while True:
         faulthandler.dump_traceback_later(HUNG_SECONDS, exit=True)
@@ -142,6 +142,8 @@ def run(config):
             elif name in ("peer_log_alert", "torrent_log_alert"):
                 if config.get("log"):
                     print(alert.message(), file=sys.stderr, flush=True)
+            elif name == "cache_flushed_alert":
+                tell("complete", downloaded=handle.status().total_payload_download)
             elif name == "torrent_error_alert" and alert.error.value() == INCONSISTENT_HASHES:
                 tell("problem", what=name, message=alert.message())
                 handle.clear_error()
@@ -152,9 +154,10 @@ def run(config):
         if handle is None:
             continue
         status = handle.status()
-        if status.is_seeding and not told_complete:
-            told_complete = True
-            tell("complete", downloaded=status.total_payload_download)
+        if status.is_seeding and not flushes:
+            # A piece is verified before it is written.
+            flushes = True
+            handle.flush_cache()
         now = time.monotonic()
         if now - told_at >= 1:
             told_at = now
