@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// Between attempts at an address, at most.
 const AGAIN_MAX: Duration = Duration::from_secs(5 * 60);
 /// The same for an address that the user or the local network named: the other side may be about to start.
-const AGAIN_NEAR: Duration = Duration::from_secs(3);
+const AGAIN_NEAR: Duration = Duration::from_secs(1);
 /// Between attempts at such an address, at most.
 const AGAIN_NEAR_MAX: Duration = Duration::from_secs(15);
 

@@ -371,6 +371,11 @@ impl Torrent {
         oldest.map(|presence| presence.connection.cancel()).is_some()
     }
 
+    /// Whether a connection that we dialled leads there.
+    pub(crate) fn has_dialled(&self, address: SocketAddr) -> bool {
+        self.present().values().any(|presence| presence.outgoing && presence.address == address)
+    }
+
     /// Peers that are connected, before and after the metadata is known.
     pub fn connected(&self) -> usize {
         self.present().len()

@@ -239,3 +239,33 @@ async fn blocks_of_a_hybrid_wait_while_the_peer_asks_for_hashes() {
     assert_eq!(peer.until(first).await, "hashes");
     assert_eq!(peer.until(first).await, "block");
 }
+
+/// What proved itself counts, however soon after it the peer leaves: nobody is asked for it again.
+#[tokio::test]
+async fn hashes_count_though_the_peer_leaves_at_once() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    std::fs::write(&source, vec![7; 40_000]).unwrap();
+    let metainfo = torrent_of(&source, Format::V2, BLOCK_LENGTH);
+    let mut hashes = metainfo.truth().unwrap().v2_file(0).unwrap().layer.unwrap().to_vec();
+    hashes.push([0; 32]);
+    let (seeder, node) = (Node::open(Encryption::Allow).await, Node::open(Encryption::Allow).await);
+    seeder.seed(&metainfo, &source);
+    let target = room.path().join("target");
+    std::fs::create_dir(&target).unwrap();
+    let torrent = node.door.add(metainfo.info.hashes, Some(false));
+    let without_layers = Metainfo::from(Info::parse(metainfo.info.raw.clone()).unwrap());
+    let transfer = node.start(&without_layers, &torrent, download(&without_layers, &target), false);
+
+    let swarm = metainfo.info.hashes.primary().unwrap();
+    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+    peer.send(&[Message::HaveAll]).await;
+    let asked = |message: &Message<'_>| {
+        if let Message::HashRequest(request) = message { Some(*request) } else { None }
+    };
+    let request = peer.until(asked).await;
+    peer.send(&[Message::Hashes { request, hashes: &hashes }]).await;
+    peer.leave().await;
+    node.door.introduce(&torrent, vec![seeder.address()]).await;
+    finished(&transfer).await;
+}

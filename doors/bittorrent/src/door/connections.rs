@@ -141,6 +141,10 @@ impl DoorInner {
         greeted: Option<mpsc::Sender<SocketAddr>>,
     ) -> Result<(), GreetError> {
         let cancelled = || GreetError::Socket(io::ErrorKind::Interrupted.into());
+        // A connection that brought the metadata may not have joined the transfer yet, which knows the address from elsewhere.
+        if torrent.has_dialled(address) {
+            return Err(GreetError::Present);
+        }
         let Some(_permit) = self.room().await else { return Err(GreetError::NoRoom) };
         let Some(swarm) = torrent.swarms().next() else { return Err(cancelled()) };
         let ours = Handshake { reserved: self.reserved(torrent), swarm, peer_id: self.peer_id };

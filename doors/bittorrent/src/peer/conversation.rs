@@ -102,7 +102,7 @@ impl Conversation {
             () = cancel.cancelled() => Ending::TransferEnded,
             ending = self.talk_on(pulse) => ending.err().unwrap_or(Ending::Closed),
         };
-        self.talk.leave();
+        self.talk.leave().await;
         Parted { ending, joined: self.talk.key.is_some() }
     }
 

@@ -201,7 +201,9 @@ impl Talk {
     }
 
     /// The connection is over.
-    pub(super) fn leave(&mut self) {
+    pub(super) async fn leave(&mut self) {
+        // Nobody will be asked for these hashes again.
+        self.tell_knowable().await;
         self.extras.leave(&self.torrent, self.address, self.key);
         self.torrent.forget_peer(self.address);
     }
@@ -435,11 +437,7 @@ impl Talk {
             let sent = self.outbound.take_sent();
             self.event(WireEvent::Sent(sent));
         }
-        if let Some(ready) = &self.ready {
-            for pieces in self.extras.take_knowable() {
-                ready.transfer.knowable(pieces).await;
-            }
-        }
+        self.tell_knowable().await;
         let ended = |_| Ending::TransferEnded;
         for event in self.events.drain(..) {
             link.tell(event).await.map_err(ended)?;
@@ -448,6 +446,15 @@ impl Talk {
             link.tell(WireEvent::Blocks(std::mem::take(&mut self.blocks))).await.map_err(ended)?;
         }
         Ok(())
+    }
+
+    /// Tells the transfer of which pieces the hashes have become known.
+    async fn tell_knowable(&mut self) {
+        if let Some(ready) = &self.ready {
+            for pieces in self.extras.take_knowable() {
+                ready.transfer.knowable(pieces).await;
+            }
+        }
     }
 
     /// Remembers what happened, for the transfer to come.

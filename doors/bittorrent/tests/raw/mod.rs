@@ -53,6 +53,11 @@ impl RawPeer {
         self.socket.write_all(&bytes).await.unwrap();
     }
 
+    /// Says that nothing more will come, after what was sent.
+    pub async fn leave(&mut self) {
+        self.socket.shutdown().await.unwrap();
+    }
+
     pub async fn extended(&mut self, message: &ExtendedMessage<'_>) {
         let mut bytes = Vec::new();
         assert!(message.encode(&ExtensionIds::own(&Extension::ALL), &mut bytes));

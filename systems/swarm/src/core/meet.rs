@@ -13,8 +13,9 @@ use super::{Availability, Dismissal, Found, Output, PeerCaps, PeerKey, Shown, Sw
 
 /// A connection this young is not closed to make room: it has not had time to become useful.
 const SETTLING: Duration = Duration::from_secs(60);
-/// How often a peer may say all that it has; BEP 3 allows it once.
-const TOLD_ALL_MAX: u8 = 4;
+/// How often a peer may say all that it has. BEP 3 allows it once, but aria2 says it instead of many pieces' names whenever that
+/// is shorter: at most once for each 72nd part of the content.
+const TOLD_ALL_MAX: u8 = 100;
 
 impl Swarm {
     pub(super) fn on_known(&mut self, addresses: &[SocketAddr], found: Found) {
