@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use peerage_e2e::faults::{ALONE, Chance, Diary, SmallDisk, bytes_over, problem, progress, words};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
+use serde_json::Value;
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -229,10 +230,18 @@ fn a_folder_removed_under_a_download_is_told_and_waited_for() {
     });
 }
 
-/// Waits until a `get` says that it cannot begin, and gives its words.
+/// Waits until a `get` says that it cannot begin, and gives its words. A state that came before it looked is in its progress.
 fn refusal(get: &mut Peerage) -> String {
-    let told = get.find("an error", |event| !event["problem"].is_null() || event["event"] == "error");
-    words(if told["event"] == "error" { &told } else { &told["problem"] })
+    let problem_of = |event: &Value| {
+        let places = [&event["problem"], &event["transfer"]["problem"]];
+        let found = places
+            .into_iter()
+            .find(|problem| !problem.is_null())
+            .or((event["event"] == "error").then_some(event));
+        found.cloned()
+    };
+    let told = get.find("an error", |event| problem_of(event).is_some());
+    words(&problem_of(&told).unwrap())
 }
 
 #[test]
