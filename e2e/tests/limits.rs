@@ -282,7 +282,10 @@ fn verify_finds_a_broken_byte_and_the_piece_is_fetched_again() {
         let mut bytes = fs::read(pair.arrived()).unwrap();
         bytes[MEBIBYTE] ^= 1;
         fs::write(pair.arrived(), bytes).unwrap();
-        pair.ask(&["verify", "1"]);
+        let told = output(&pair.path("ben"), &["verify", "1"]);
+        assert_eq!(told.status.code(), Some(1));
+        let words = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(words.contains("are missing or not what they should be"), "{words}");
         until("the true byte", || (sample::digest(&film) == sample::digest(&pair.arrived())).then_some(()));
     });
 }

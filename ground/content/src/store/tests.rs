@@ -545,7 +545,7 @@ mod writing {
         disk.remount("ro");
         let content = Content::single(BLOCK, PIECE);
         let error = write_all(&content, &content.download(&disk.path())).unwrap_err();
-        assert_eq!(error.kind(), StorageErrorKind::NotPermitted, "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::ReadOnly, "{error}");
     }
 
     #[test]

@@ -389,6 +389,25 @@ async fn a_file_of_a_download_that_was_removed_is_fetched_again_while_others_go_
 }
 
 #[tokio::test]
+async fn a_file_of_a_download_that_somebody_edited_is_not_overwritten() {
+    let room = Room::new(&[4, 4], PIECE, 2);
+    let transfer = room.start(room.download());
+    let mut other = Peer::join_with(&room, &transfer, 2, Availability::None).await;
+    Peer::join(&room, &transfer, 1).await.serve(&transfer).await;
+    assert!(other.told_upload_only().await);
+    std::fs::write(room.target(0), "edited").unwrap();
+    assert_eq!(transfer.store().check_stamps(), [0]);
+    other.tell(WireEvent::FileChanged).await;
+    until(&transfer, "that it changed", |progress| matches!(progress.activity, Activity::Changed(_))).await;
+    assert!(!other.told_upload_only().await);
+    other.tell(WireEvent::Has(Availability::All)).await;
+    let stats = transfer.peers().await;
+    assert!(stats.iter().all(|peer| !peer.interesting), "nothing of it is wanted");
+    end(&room, &transfer).await;
+    assert_eq!(std::fs::read_to_string(room.target(0)).unwrap(), "edited");
+}
+
+#[tokio::test]
 async fn a_share_with_pieces_that_are_no_longer_true_says_so() {
     let room = Room::new(&[4, 4], PIECE, 2);
     let transfer = room.start(room.share());

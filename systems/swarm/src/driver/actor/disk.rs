@@ -205,14 +205,19 @@ impl Actor {
         Some(path.display().to_string())
     }
 
-    /// Files were found to be others than those verified.
+    /// Files were found to be others than those verified. What is gone of a download is fetched again; a file that somebody edited
+    /// is theirs: it is named, and overwritten only after `verify` was asked for.
     pub(super) fn files_changed(&mut self, now: Instant) {
+        let mut changed: Vec<_> =
+            self.store.changed().into_iter().map(|entry| self.store.path_of(entry)).collect();
         if self.may_fetch {
-            self.heed_losses(now);
-            return self.publish_now(now);
+            changed.retain(|path| path.symlink_metadata().is_ok());
+            if changed.is_empty() {
+                self.heed_losses(now);
+                return self.publish_now(now);
+            }
         }
-        let first = self.store.changed().first().map(|entry| self.store.path_of(*entry));
-        let Some(path) = first else { return };
+        let Some(path) = changed.first() else { return };
         let verified = self.store.verified();
         self.adopt(now, &verified);
         let text = path.display().to_string();
