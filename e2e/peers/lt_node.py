@@ -86,6 +86,9 @@ def session(config):
         "alert_mask": alert_mask(config),
         "enable_upnp": False,
         "enable_natpmp": False,
+        # Nobody here speaks uTP, and libtorrent that tries it on itself has died of it.
+        "enable_outgoing_utp": False,
+        "enable_incoming_utp": False,
         "enable_lsd": config.get("lsd", False),
         "enable_dht": config.get("dht", False),
         "dht_bootstrap_nodes": ",".join(config.get("dht_nodes", [])),
