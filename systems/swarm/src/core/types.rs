@@ -68,7 +68,7 @@ impl Default for Config {
             dials_max: 16,
             known_max: 2_000,
             pipeline_seconds: 2.0,
-            pipeline_max: 1_024,
+            pipeline_max: 512,
             buffered_max: 64 << 20,
             sequential: false,
             super_seeding: false,
