@@ -158,8 +158,8 @@ def modes(table, reps):
     theirs = got["pair", "libtorrent-mse"]["cpu_total_s_per_gib"]
     table.add("2 GiB, encrypted: CPU, x libtorrent", f"{got['pair', 'peerage-mse']['cpu_total_s_per_gib'] / theirs:.2f} ({theirs:.2f} CPU s/GiB)")
     for name, side in (("peerage-limit-down", "getter"), ("peerage-limit-up", "sharer")):
-        off = abs(got["pair", name]["mib_s"] * (1 << 20) / 100e6 - 1)
-        table.at_most(f"limit of 100 MB/s kept by the {side}: off by, share", off, 0.05, f"({got['pair', name]['mib_s'] * (1 << 20) / 1e6:.1f} MB/s, start included)")
+        rate = got["pair", name]["mib_s"]
+        table.at_most(f"limit of 100 MiB/s kept by the {side}: off by, share", abs(rate / 100 - 1), 0.05, f"({rate:.1f} MiB/s, start included)")
 
 
 def web(table, reps):
