@@ -1,10 +1,10 @@
-//! Crowds as large as real ones. Built for speed only (`cargo nextest run --release -p peerage-sim`, which `./dev test` does): a thousand
+//! Crowds as large as real ones. Built for speed only (`cargo test --release -p peerage-sim --test crowds`, which `./dev test` does): a thousand
 //! engines without optimisation take an hour.
 #![cfg(not(debug_assertions))]
 
 use peerage_sim::scenario::FlashCrowd;
 
-/// What the issue asks for: a thousand leechers, and the last is done within five quarters of what no protocol could beat.
+/// A thousand leechers, and the last is done within five quarters of what no protocol could beat.
 #[test]
 fn a_flash_crowd_of_a_thousand_is_served_near_the_bound() {
     let crowd = FlashCrowd::default();
