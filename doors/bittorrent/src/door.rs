@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peerage_content::BlockPool;
+use peerage_tcp::Pacing;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -105,6 +106,7 @@ pub(crate) struct DoorInner {
     dht: Option<Dht>,
     lan: Option<Lan>,
     connections: Arc<Semaphore>,
+    pacing: Pacing,
     discoveries: mpsc::Sender<Discovery>,
     pool: BlockPool,
     tasks: TaskTracker,
@@ -132,6 +134,8 @@ impl Door {
         // Another door of this process may have done so: either way there is a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listeners = listen::listen(&config.listen, config.listen_elsewhere)?;
+        let pacing = Pacing::of_system();
+        listeners.iter().for_each(|listener| pacing.begin(listener));
         let listening: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let (port, announced) = listen::announced(&listening);
         let rules = DialRules::new();
@@ -177,6 +181,7 @@ impl Door {
             dht,
             lan,
             connections: Arc::new(Semaphore::new(config.connections_max)),
+            pacing,
             discoveries,
             pool,
             tasks,

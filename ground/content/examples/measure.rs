@@ -16,7 +16,7 @@ use std::thread::Thread;
 use std::time::Instant;
 
 use peerage_content::{
-    Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, FilePool, HashPlan, HashedFile, Intake,
+    Alignment, Arrived, BLOCK_LENGTH, BlockPool, Entry, EntryKind, FilePool, HashPlan, HashedFile, Intake,
     IntakeEvent, Layout, PieceSet, Place, Preallocation, RelPath, Store, Truth, V2File, Workers, hash,
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -215,7 +215,7 @@ fn feed(
             let mut buffer = block_on(pool.take());
             buffer.set_len(block.length as usize);
             fill(&mut buffer, number + u64::from(index));
-            intake.accept(block, buffer);
+            intake.accept(Arrived::new(block, buffer));
         }
         number += u64::from(blocks);
         on_piece(piece);

@@ -140,6 +140,22 @@ impl PieceDigest {
         self.v1.is_some()
     }
 
+    /// Takes the v1 hash over from one that is ahead.
+    pub(crate) fn go_on_from(&mut self, digest: &V1Digest) {
+        if let Some((v1, _)) = &mut self.v1 {
+            v1.clone_from(digest);
+        }
+    }
+
+    /// The leaf of block number `index`, computed elsewhere.
+    pub(crate) fn put_leaf(&mut self, index: u32, leaf: Hash32) {
+        if let Some((_, leaves)) = &mut self.v2
+            && let Some(place) = leaves.get_mut(index as usize)
+        {
+            *place = leaf;
+        }
+    }
+
     /// The next block of the v1 hash.
     pub(crate) fn update_v1(&mut self, bytes: &[u8]) {
         if let Some((v1, _)) = &mut self.v1 {

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use assembly::Assembly;
 use work::{Bench, PieceWork};
 
-use crate::{Block, BlockBuf, BlockPool, PieceIndex, StorageError, Store, Truth, Workers};
+use crate::{Arrived, Block, BlockPool, PieceIndex, StorageError, Store, Truth, Workers};
 
 /// What became of blocks given to an [`Intake`].
 #[derive(Debug)]
@@ -101,10 +101,11 @@ impl Intake {
 
     /// Takes a block. The caller (the swarm's core) has made sure that it was wanted, lies in the layout, is aligned to [`crate::BLOCK_LENGTH`] and is not here already.
     /// Blocks that are nothing but padding are not given: the intake knows them. One that does not fit after all is dropped.
-    pub fn accept(&mut self, block: Block, data: BlockBuf) {
+    pub fn accept(&mut self, arrived: Arrived) {
+        let block = arrived.block;
         let layout = self.bench.store.layout();
         let index = block.begin / crate::BLOCK_LENGTH;
-        if data.len() != block.length as usize
+        if arrived.data.len() != block.length as usize
             || layout.block(block.piece, index) != block
             || block.length == 0
         {
@@ -116,7 +117,7 @@ impl Intake {
             self.gathering.insert(block.piece, begun);
         }
         let Some(assembly) = self.gathering.get_mut(&block.piece) else { return };
-        let run = assembly.accept(index, data);
+        let run = assembly.accept(index, arrived);
         let is_complete = assembly.is_complete();
         if let Some(run) = run {
             self.hand_over(block.piece, run);

@@ -12,6 +12,7 @@
 //! Content alone decides that bytes are true. Nothing is served from a piece that is not in
 //! [`Store::verified`], nor from a file that changed since it was verified.
 
+mod arrival;
 mod bits;
 mod block;
 mod digest;
@@ -35,6 +36,7 @@ mod truth;
 mod walk;
 mod workers;
 
+pub use arrival::{Arrivals, Arrived};
 pub use block::{BLOCK_LENGTH, Block, PieceIndex};
 pub use error::{StorageError, StorageErrorKind};
 pub use files::FilePool;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Jobs that may wait before [`Workers::run`] makes its caller wait.
@@ -28,6 +29,19 @@ struct Shared {
     job: Condvar,
     /// A job left a full queue.
     room: Condvar,
+    threads: usize,
+    /// Sources whose blocks are coming in: they hash, too.
+    flows: AtomicUsize,
+}
+
+/// A source whose blocks are coming in, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Flow(Arc<Shared>);
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.0.flows.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -43,9 +57,16 @@ struct Queue {
 impl Workers {
     /// Starts `threads` threads (0: one a core) with a bounded queue.
     pub fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared { queue: Mutex::default(), job: Condvar::new(), room: Condvar::new() });
+        let threads = thread_count(threads);
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            job: Condvar::new(),
+            room: Condvar::new(),
+            threads,
+            flows: AtomicUsize::new(0),
+        });
         let mut started = 0;
-        for number in 0..thread_count(threads) {
+        for number in 0..threads {
             let shared = Arc::clone(&shared);
             let builder = std::thread::Builder::new().name(format!("content-{number}"));
             match builder.spawn(move || shared.work()) {
@@ -77,6 +98,18 @@ impl Workers {
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) {
         let shared = &self.handle.shared;
         shared.push(shared.lock(), Box::new(job));
+    }
+
+    /// Counts a source among those whose blocks are coming in.
+    pub(crate) fn flow(&self) -> Flow {
+        self.handle.shared.flows.fetch_add(1, Ordering::Relaxed);
+        Flow(self.handle.shared.clone())
+    }
+
+    /// Whether so few sources send that there is a thread for each beside that which receives, and one of them sleeps.
+    pub(crate) fn would_help(&self) -> bool {
+        let shared = &self.handle.shared;
+        shared.flows.load(Ordering::Relaxed) * 2 < shared.threads && shared.lock().idle > 0
     }
 }
 

@@ -61,6 +61,7 @@ impl DoorInner {
             self.tasks.spawn(async move {
                 let Some(permit) = door.room().await else { return };
                 let address = crate::address::canonical(address);
+                door.pacing.connected(&socket);
                 let greeted = tokio::select! {
                     greeted = greet::accept(&mut socket, address, door.peer_id, door.encryption, &*door) => greeted,
                     () = door.cancel.cancelled() => return,
@@ -186,9 +187,12 @@ impl DoorInner {
         if let Some(own) = listen::specific(&self.listening).iter().find(same_family) {
             socket.bind(SocketAddr::new(*own, 0))?;
         }
+        self.pacing.begin(&socket);
         let connected = tokio::time::timeout(CONNECT_MAX, socket.connect(address)).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        connected.map_err(GreetError::NoConnection)
+        let connected = connected.map_err(GreetError::NoConnection)?;
+        self.pacing.connected(&connected);
+        Ok(connected)
     }
 }
 

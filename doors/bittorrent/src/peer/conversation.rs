@@ -217,6 +217,7 @@ impl Conversation {
                 }
             }
             let talk = &mut self.talk;
+            talk.behind = self.inbound.is_behind();
             let (limits, expected) = (talk.limits, talk.expected);
             let readout = self.inbound.read(
                 &self.socket,

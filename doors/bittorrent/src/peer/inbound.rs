@@ -62,6 +62,8 @@ pub(super) struct Inbound {
     payload: Option<Payload>,
     /// How far ahead the next read guesses, in blocks.
     ahead: usize,
+    /// The last read filled all the room that a read may have.
+    behind: bool,
     /// A buffer given by [`Inbound::supply`].
     supplied: Option<BlockBuf>,
 }
@@ -97,6 +99,11 @@ impl Inbound {
     /// Whether part of a frame is here: a peer that stays in this state too long is stalling.
     pub(super) fn is_mid_frame(&self) -> bool {
         self.payload.is_some() || !self.stage.is_empty()
+    }
+
+    /// Whether more had come than the last read could take.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Gives the buffer that [`Readout::Starved`] asked for.
@@ -252,6 +259,7 @@ impl Inbound {
             Err(error) => return Err(error.into()),
         };
         let count = left;
+        self.behind = count == room && ahead == AHEAD_MAX;
         self.ahead = if count == room {
             (ahead * 2).min(AHEAD_MAX)
         } else {

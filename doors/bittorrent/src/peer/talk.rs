@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peerage_content::{Block, BlockBuf, Hash32};
+use peerage_content::{Arrivals, Arrived, Block, Hash32};
 use peerage_swarm::core::{Availability, Found, PeerCaps, PeerKey, Shown};
 use peerage_swarm::driver::{Order, PeerLink, WireEvent};
 
@@ -65,7 +65,11 @@ pub(super) struct Talk {
     told_availability: bool,
     /// What the transfer is to be told, in order.
     events: Vec<WireEvent>,
-    blocks: Vec<(Block, BlockBuf)>,
+    blocks: Vec<Arrived>,
+    /// Hashes what arrives, once there is a transfer.
+    arrivals: Option<Arrivals>,
+    /// More has come than was read.
+    pub(super) behind: bool,
     /// Blocks on their way to us, about.
     pub(super) expected: usize,
     choking: bool,
@@ -110,6 +114,8 @@ impl Talk {
             told_availability: false,
             events: Vec::new(),
             blocks: Vec::new(),
+            arrivals: None,
+            behind: false,
             expected: 0,
             choking: true,
             named_node: false,
@@ -167,6 +173,7 @@ impl Talk {
         if let Some(found) = self.found.filter(|_| self.outgoing) {
             ready.transfer.known(vec![self.address], found).await;
         }
+        self.arrivals = Some(ready.transfer.arrivals());
         self.ready = Some(ready);
         if let Some(memo) = self.memo.take() {
             self.events = memo.replay(pieces)?;
@@ -212,11 +219,17 @@ impl Talk {
     pub(super) fn arrive(&mut self, arrival: Arrival<'_>) -> Result<(), Misbehaviour> {
         match arrival {
             Arrival::Block(block, data) => {
-                if self.ready.is_none() {
-                    return Err(Misbehaviour::UnexpectedData(block.piece));
-                }
+                let arrivals = self.arrivals.as_mut().ok_or(Misbehaviour::UnexpectedData(block.piece))?;
+                // Work is done only for what was asked for, or may have been.
+                let arrived = match self.expected {
+                    0 => Arrived::new(block, data),
+                    _ => arrivals.take(block, data, self.behind),
+                };
                 self.expected = self.expected.saturating_sub(1);
-                self.blocks.push((block, data));
+                if self.expected == 0 {
+                    arrivals.rest();
+                }
+                self.blocks.push(arrived);
                 Ok(())
             }
             Arrival::Frame(frame) => self.message(Message::decode(frame, &self.limits)?),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use peerage_content::{Block, BlockBuf, Layout};
+use peerage_content::{Arrivals, Block, BlockBuf, Layout};
 use peerage_swarm::core::{Availability, Dismissal, PeerCaps};
 use peerage_swarm::driver::{Activity, Direction, LinkClosed, Order, PeerLink, Transfer, WireEvent};
 use tracing::debug;
@@ -63,9 +63,16 @@ async fn serve_once(
         serves_only: true,
     };
     let Ok(link) = transfer.join(caps).await else { return false };
-    let layout = transfer.layout().clone();
-    let (wanted, assembly) = (Vec::new(), Assembly::new());
-    let mut wire = Wire { layout, client: client.clone(), seed, link, wanted, assembly, useless: false };
+    let mut wire = Wire {
+        layout: transfer.layout().clone(),
+        client: client.clone(),
+        seed,
+        link,
+        wanted: Vec::new(),
+        assembly: Assembly::new(),
+        arrivals: transfer.arrivals(),
+        useless: false,
+    };
     let Err(LinkClosed) = wire.run().await;
     debug!(host = wire.seed.host(), useless = wire.useless, "web seed left");
     !wire.useless
@@ -93,6 +100,7 @@ struct Wire<'a> {
     /// Blocks asked for and not planned yet.
     wanted: Vec<Block>,
     assembly: Assembly,
+    arrivals: Arrivals,
     /// There is no use in serving this transfer again.
     useless: bool,
 }
@@ -201,8 +209,9 @@ impl Wire<'_> {
             let next = self.meanwhile(download.next()).await?.map_err(failed)?;
             let Some((part, skip, bytes)) = next else { return Ok(()) };
             self.link.throttle.spend(Direction::Down, bytes.len() as u64, Instant::now());
-            if let Some(block) = self.assembly.fill(part, skip, &bytes) {
-                self.link.tell(WireEvent::Blocks(vec![block])).await?;
+            if let Some((block, data)) = self.assembly.fill(part, skip, &bytes) {
+                let arrived = self.arrivals.take(block, data, false);
+                self.link.tell(WireEvent::Blocks(vec![arrived])).await?;
             }
         }
     }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::work::{PieceWork, Run};
-use crate::{BlockBuf, Layout, PieceIndex};
+use super::work::{Hashed, PieceWork, Received, Run};
+use crate::arrival::Chained;
+use crate::{Arrived, Layout, PieceIndex};
 
 /// Blocks in a run: 1 MiB. Fresh pages cost the less the larger the write, and a run of this size is
 /// still in a core's own cache when it is written after it was hashed.
@@ -22,12 +23,14 @@ pub(super) struct Assembly {
     held: usize,
     /// Blocks still to come, by run.
     missing_of_run: Vec<u32>,
+    /// The first blocks that came hashed, by one chain.
+    hashed: Option<Hashed>,
 }
 
 #[derive(Debug)]
 enum Slot {
     Missing,
-    Held(BlockBuf),
+    Held(Received),
     Handed,
     /// Nothing but zeros; never comes.
     Padding,
@@ -44,7 +47,15 @@ impl Assembly {
             missing_of_run[(index / RUN_BLOCKS) as usize] += u32::from(!is_padding);
             slots.push(if is_padding { Slot::Padding } else { Slot::Missing });
         }
-        Self { work, attempt, slots, missing: missing_of_run.iter().sum(), held: 0, missing_of_run }
+        Self {
+            work,
+            attempt,
+            slots,
+            missing: missing_of_run.iter().sum(),
+            held: 0,
+            missing_of_run,
+            hashed: None,
+        }
     }
 
     pub(super) fn work(&self) -> &Arc<PieceWork> {
@@ -67,12 +78,13 @@ impl Assembly {
     }
 
     /// Keeps a block; returns a run if it was the last one missing in it. A block that is here already is dropped.
-    pub(super) fn accept(&mut self, index: u32, data: BlockBuf) -> Option<Run> {
+    pub(super) fn accept(&mut self, index: u32, arrived: Arrived) -> Option<Run> {
         let slot = self.slots.get_mut(index as usize)?;
         if !matches!(slot, Slot::Missing) {
             return None;
         }
-        *slot = Slot::Held(data);
+        *slot = Slot::Held(Received { index, data: arrived.data, leaf: arrived.leaf });
+        self.follow(index, arrived.chained);
         self.held += 1;
         self.missing -= 1;
         let run = index / RUN_BLOCKS;
@@ -84,6 +96,18 @@ impl Assembly {
         let start = run * RUN_BLOCKS;
         let end = (start + RUN_BLOCKS).min(self.slots.len() as u32);
         Some(self.take(start, end))
+    }
+
+    /// Follows the chain that went over every block from the first to this one.
+    fn follow(&mut self, index: u32, chained: Option<Chained>) {
+        let Some(Chained { chain, digest }) = chained else { return };
+        let goes_on = match &self.hashed {
+            None => index == 0,
+            Some(hashed) => hashed.chain == chain && hashed.blocks == index,
+        };
+        if goes_on {
+            self.hashed = Some(Hashed { chain, blocks: index + 1, digest });
+        }
     }
 
     /// Everything held, as runs without holes, whole or not.
@@ -109,14 +133,14 @@ impl Assembly {
     /// Takes what is held from `start` to `end`.
     fn take(&mut self, start: u32, end: u32) -> Run {
         let mut blocks = Vec::with_capacity((end - start) as usize);
-        for (index, slot) in (start..end).zip(&mut self.slots[start as usize..end as usize]) {
+        for slot in &mut self.slots[start as usize..end as usize] {
             if let Slot::Held(_) = slot
-                && let Slot::Held(data) = std::mem::replace(slot, Slot::Handed)
+                && let Slot::Held(block) = std::mem::replace(slot, Slot::Handed)
             {
                 self.held -= 1;
-                blocks.push((index, data));
+                blocks.push(block);
             }
         }
-        Run { attempt: self.attempt, blocks }
+        Run { attempt: self.attempt, blocks, hashed: self.hashed.clone() }
     }
 }

@@ -1,6 +1,8 @@
+mod arrivals;
+
 use super::*;
 use crate::testing::{BLOCK, Content, Hashes, TinyDisk, file, pad};
-use crate::{Alignment, BLOCK_LENGTH, StorageErrorKind};
+use crate::{Alignment, BLOCK_LENGTH, BlockBuf, StorageErrorKind};
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// A download under test.
@@ -42,7 +44,12 @@ impl Download {
         while self.pool.usage().0 == self.pool.usage().1 {
             std::thread::yield_now();
         }
-        self.intake.accept(block, self.content.buf(&self.pool, block));
+        let data = self.content.buf(&self.pool, block);
+        self.accept(block, data);
+    }
+
+    fn accept(&mut self, block: Block, data: BlockBuf) {
+        self.intake.accept(Arrived::new(block, data));
     }
 
     fn give_all(&mut self, blocks: impl IntoIterator<Item = Block>) {
@@ -167,7 +174,7 @@ fn a_bad_piece_is_named_never_written_and_can_be_had_again() {
         for (index, &block) in blocks.iter().enumerate() {
             let mut data = download.content.buf(&download.pool, block);
             data[9] ^= u8::from(index == 2);
-            download.intake.accept(block, data);
+            download.accept(block, data);
         }
         let event = download.event();
         assert!(matches!(&event, IntakeEvent::Corrupt { piece: 1, bad } if bad.is_empty()), "{event:?}");
@@ -189,7 +196,7 @@ fn with_leaves_the_bad_blocks_are_named() {
     for (index, &block) in blocks.iter().enumerate() {
         let mut data = download.content.buf(&download.pool, block);
         data[9] ^= u8::from(index == 1 || index == 3);
-        download.intake.accept(block, data);
+        download.accept(block, data);
     }
     let event = download.event();
     assert!(
@@ -209,7 +216,7 @@ fn a_bad_block_in_a_piece_of_several_runs_is_found() {
     for (index, &block) in blocks.iter().enumerate() {
         let mut data = download.content.buf(&download.pool, block);
         data[0] ^= u8::from(index == 70);
-        download.intake.accept(block, data);
+        download.accept(block, data);
     }
     assert!(matches!(download.event(), IntakeEvent::Corrupt { piece: 0, .. }));
     download.give_all(blocks);
@@ -225,7 +232,7 @@ fn a_discarded_piece_starts_anew() {
     for &block in &blocks[..70] {
         let mut data = download.pool.try_take().unwrap();
         data.fill(0xaa);
-        download.intake.accept(block, data);
+        download.accept(block, data);
     }
     assert_eq!(download.intake.pending(), 1);
     download.intake.discard(0);
@@ -263,13 +270,13 @@ fn blocks_that_do_not_fit_or_are_here_already_are_dropped() {
     {
         let mut data = download.pool.try_take().unwrap();
         data.set_len(length as usize);
-        download.intake.accept(Block { piece, begin, length }, data);
+        download.accept(Block { piece, begin, length }, data);
     }
     let blocks = download.content.blocks();
     download.give(blocks[1]);
     let mut twice = download.pool.try_take().unwrap();
     twice.fill(0);
-    download.intake.accept(blocks[1], twice);
+    download.accept(blocks[1], twice);
     download.give_all([blocks[0], blocks[2], blocks[3]]);
     download.assert_complete();
 }

@@ -15,9 +15,10 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use super::IntakeEvent;
-use crate::digest::{PieceDigest, Verdict, bad_blocks};
+use crate::arrival::ChainId;
+use crate::digest::{PieceDigest, V1Digest, Verdict, bad_blocks};
 use crate::recheck::digest_on_disk;
-use crate::{BLOCK_LENGTH, BlockBuf, PieceIndex, StorageError, Store, Truth};
+use crate::{BLOCK_LENGTH, BlockBuf, Hash32, PieceIndex, StorageError, Store, Truth};
 
 /// What all pieces of an intake are worked on with.
 #[derive(Debug)]
@@ -57,7 +58,24 @@ impl Bench {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) attempt: u32,
-    pub(super) blocks: Vec<(u32, BlockBuf)>,
+    pub(super) blocks: Vec<Received>,
+    pub(super) hashed: Option<Hashed>,
+}
+
+/// A block, and its leaf if that was taken on arrival.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) index: u32,
+    pub(super) data: BlockBuf,
+    pub(super) leaf: Option<Hash32>,
+}
+
+/// The v1 hash of the first blocks of an attempt, of which none is missing.
+#[derive(Clone, Debug)]
+pub(super) struct Hashed {
+    pub(super) chain: ChainId,
+    pub(super) blocks: u32,
+    pub(super) digest: V1Digest,
 }
 
 /// One piece, shared by the intake's owner and the workers.
@@ -220,21 +238,33 @@ impl PieceWork {
             Some(progress) => progress,
             None => self.start(bench, run.attempt)?,
         };
-        for (index, data) in &run.blocks {
+        if let Some(hashed) = &run.hashed
+            && hashed.blocks > progress.next
+        {
+            progress.digest.go_on_from(&hashed.digest);
+            progress.next = hashed.blocks;
+        }
+        for Received { index, data, leaf } in &run.blocks {
             self.catch_up(store, &mut progress)?;
-            if progress.next == *index {
-                progress.digest.update_both(*index, data);
-                progress.next += 1;
-            } else {
-                progress.digest.update_v2(*index, data);
+            let is_next = progress.next == *index;
+            progress.next += u32::from(is_next);
+            match leaf {
+                None if is_next => progress.digest.update_both(*index, data),
+                None => progress.digest.update_v2(*index, data),
+                Some(leaf) => {
+                    progress.digest.put_leaf(*index, *leaf);
+                    if is_next {
+                        progress.digest.update_v1(data);
+                    }
+                }
             }
         }
         self.catch_up(store, &mut progress)?;
         progress.left = progress.left.saturating_sub(run.blocks.len() as u32);
         if progress.left > 0 {
             self.write(store, run)?;
-            for (index, _) in &run.blocks {
-                if let Some(settled) = progress.settled.get_mut(*index as usize) {
+            for block in &run.blocks {
+                if let Some(settled) = progress.settled.get_mut(block.index as usize) {
                     *settled = Settled::Written;
                 }
             }
@@ -288,9 +318,11 @@ impl PieceWork {
     }
 
     fn write(&self, store: &Store, run: &Run) -> Result<(), StorageError> {
-        run.blocks
-            .chunk_by(|before, after| before.0 + 1 == after.0)
-            .try_for_each(|run| store.write(self.piece, run))
+        run.blocks.chunk_by(|before, after| before.index + 1 == after.index).try_for_each(|run| {
+            let begin = run.first().map_or(0, |block| block.index * BLOCK_LENGTH);
+            let blocks: Vec<&[u8]> = run.iter().map(|block| &*block.data).collect();
+            store.write(self.piece, begin, &blocks)
+        })
     }
 
     /// Some file changed or vanished since the first run was written: believes only what is on disk now.

@@ -17,9 +17,10 @@ fn three_files() -> Content {
 fn write_piece(content: &Content, store: &Store, piece: PieceIndex) -> Result<(), StorageError> {
     let pool = BlockPool::new(64);
     let blocks: Vec<_> = (0..content.layout.block_count(piece))
-        .map(|index| (index, content.buf(&pool, content.layout.block(piece, index))))
+        .map(|index| content.buf(&pool, content.layout.block(piece, index)))
         .collect();
-    store.write(piece, &blocks)?;
+    let blocks: Vec<&[u8]> = blocks.iter().map(|block| &**block).collect();
+    store.write(piece, 0, &blocks)?;
     store.complete(piece);
     Ok(())
 }

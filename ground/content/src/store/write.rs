@@ -9,17 +9,16 @@ use super::folder::OpenError;
 use super::{EntryState, Place, Preallocation, Store};
 use crate::files::OpenFile;
 use crate::platform::FileState;
-use crate::{BLOCK_LENGTH, Block, BlockBuf, EntryKind, PieceIndex, Span, StorageError, platform};
+use crate::{BLOCK_LENGTH, Block, EntryKind, PieceIndex, Span, StorageError, platform};
 
 /// Buffers that one `pwritev` takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 
 impl Store {
-    /// Writes consecutive blocks of a piece, given with their numbers, in one vectored write a file. Padding is not written.
-    pub(crate) fn write(&self, piece: PieceIndex, blocks: &[(u32, BlockBuf)]) -> Result<(), StorageError> {
+    /// Writes bytes of a piece, which begin at `begin` and come in blocks, in one vectored write a file. Padding is not written.
+    pub(crate) fn write(&self, piece: PieceIndex, begin: u32, blocks: &[&[u8]]) -> Result<(), StorageError> {
         self.charge(piece)?;
-        let begin = blocks.first().map_or(0, |(index, _)| index * BLOCK_LENGTH);
-        let length = blocks.iter().map(|(_, block)| block.len() as u32).sum();
+        let length = blocks.iter().map(|block| block.len() as u32).sum();
         let mut rest = Slices { blocks, used: 0 };
         for span in self.layout.spans(Block { piece, begin, length }) {
             let slices = rest.take(span.length as usize);
@@ -248,7 +247,7 @@ impl Store {
 
 /// Blocks, end to end, cut where files end.
 struct Slices<'a> {
-    blocks: &'a [(u32, BlockBuf)],
+    blocks: &'a [&'a [u8]],
     /// Bytes of the first block that were taken.
     used: usize,
 }
@@ -257,7 +256,7 @@ impl<'a> Slices<'a> {
     /// The next `length` bytes.
     fn take(&mut self, mut length: usize) -> Vec<IoSlice<'a>> {
         let mut slices = Vec::with_capacity(length / BLOCK_LENGTH as usize + 2);
-        while let Some(((_, first), others)) = self.blocks.split_first() {
+        while let Some((first, others)) = self.blocks.split_first() {
             let left = first.get(self.used..).unwrap_or_default();
             if length < left.len() {
                 if length > 0 {

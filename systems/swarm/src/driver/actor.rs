@@ -338,10 +338,11 @@ impl Actor {
     fn wire(&mut self, now: Instant, peer: PeerKey, event: WireEvent) {
         let input = match event {
             WireEvent::Blocks(blocks) => {
-                for (block, data) in blocks {
+                for arrived in blocks {
+                    let block = arrived.block;
                     if self.core.receive(now, peer, block) == Received::Wanted {
                         if self.checking.is_none() {
-                            self.intake().accept(block, data);
+                            self.intake().accept(arrived);
                         } else {
                             // It was on its way when checking began, and nothing is written while files are read.
                             self.core.handle(now, Input::Lost { piece: block.piece });

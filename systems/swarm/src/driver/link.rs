@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use peerage_content::{Block, BlockBuf, BlockPool, PieceIndex, Store};
+use peerage_content::{Arrived, Block, BlockPool, PieceIndex, Store};
 use tokio::sync::mpsc;
 
 use super::actor::Message;
@@ -37,7 +37,7 @@ pub enum Order {
 #[derive(Debug)]
 pub enum WireEvent {
     /// Data that arrived, in order.
-    Blocks(Vec<(Block, BlockBuf)>),
+    Blocks(Vec<Arrived>),
     /// What it said of itself after it had joined: requests it is willing to queue, and where it listens.
     Caps {
         /// Requests it is willing to queue.

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use peerage_content::{
-    Alignment, BLOCK_LENGTH, Block, BlockPool, Entry, EntryKind, FilePool, HashPlan, HashedFile, Journal,
-    Layout, PieceSet, Place, Preallocation, RelPath, Store, Truth, Workers, hash,
+    Alignment, Arrived, BLOCK_LENGTH, Block, BlockPool, Entry, EntryKind, FilePool, HashPlan, HashedFile,
+    Journal, Layout, PieceSet, Place, Preallocation, RelPath, Store, Truth, Workers, hash,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,7 +224,7 @@ impl<'a> Peer<'a> {
             let mut buf = self.link.pool.take().await;
             buf.set_len(block.length as usize);
             buf.copy_from_slice(&self.room.bytes(*block));
-            data.push((*block, buf));
+            data.push(Arrived::new(*block, buf));
         }
         self.tell(WireEvent::Blocks(data)).await;
     }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use peerage_content::{
-    BlockPool, Journal, Layout, PieceIndex, PieceSet, StorageError, StorageErrorKind, Store, Truth, Workers,
+    Arrivals, BlockPool, Journal, Layout, PieceIndex, PieceSet, StorageError, StorageErrorKind, Store, Truth,
+    Workers,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -147,6 +148,7 @@ pub struct Transfer {
     store: Arc<Store>,
     truth: Arc<Truth>,
     throttle: Arc<Throttle>,
+    workers: Workers,
     readers: Arc<AtomicU64>,
     cancel: CancellationToken,
 }
@@ -170,6 +172,7 @@ impl Transfer {
             store: parts.store.clone(),
             truth: parts.truth.clone(),
             throttle: parts.throttle.clone(),
+            workers: resources.workers.clone(),
             readers: Arc::default(),
             cancel: cancel.clone(),
         };
@@ -298,6 +301,11 @@ impl Transfer {
     /// The limits of this transfer.
     pub fn throttle(&self) -> &Arc<Throttle> {
         &self.throttle
+    }
+
+    /// What hashes the blocks of one source of this transfer as they arrive.
+    pub fn arrivals(&self) -> Arrivals {
+        Arrivals::new(self.truth.clone(), self.workers.clone())
     }
 
     /// Resolves when the transfer's task has ended: everything is recorded, and nothing more is written.
