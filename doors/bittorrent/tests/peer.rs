@@ -15,7 +15,7 @@ use peerage_bittorrent::wire::extended::{
 };
 use peerage_bittorrent::wire::{HashRequest, Message, Reserved};
 use peerage_content::{BLOCK_LENGTH, Block};
-use peerage_swarm::driver::Direction;
+use peerage_swarm::driver::{Direction, Transfer};
 
 use node::{Node, PATIENCE, authored, download, finished, sample, torrent_of};
 use raw::RawPeer;
@@ -46,33 +46,63 @@ fn small_files(source: &std::path::Path) -> Vec<Vec<u8>> {
     files
 }
 
+/// A download of [`small_files`] by a node with so many buffers, and a peer that has all of them and was asked for them.
+struct Asked {
+    _room: tempfile::TempDir,
+    _node: Node,
+    transfer: Transfer,
+    peer: RawPeer,
+    requests: Vec<Block>,
+    files: Vec<Vec<u8>>,
+}
+
+impl Asked {
+    async fn of_node_with(buffers: usize) -> Self {
+        let room = tempfile::tempdir().unwrap();
+        let source = room.path().join("source");
+        let files = small_files(&source);
+        let metainfo = torrent_of(&source, Format::V2, BLOCK_LENGTH);
+        let node = Node::with_buffers(Encryption::Allow, buffers).await;
+        let target = room.path().join("target");
+        std::fs::create_dir(&target).unwrap();
+        let transfer = node.get(&metainfo, &target, Vec::new()).await;
+
+        let swarm = metainfo.info.hashes.primary().unwrap();
+        let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+        peer.send(&[Message::HaveAll, Message::Unchoke]).await;
+        let request =
+            |message: &Message<'_>| if let Message::Request(block) = message { Some(*block) } else { None };
+        let mut requests = Vec::new();
+        while requests.len() < files.len() {
+            requests.push(peer.until(request).await);
+        }
+        Self { _room: room, _node: node, transfer, peer, requests, files }
+    }
+
+    /// Sends everything that was asked for at once, behind a keep-alive.
+    async fn answer(&mut self) {
+        let data = |block: &Block| &*self.files[block.piece as usize];
+        let pieces = self.requests.iter().map(|block| Message::Piece { block: *block, data: data(block) });
+        let all: Vec<_> = std::iter::once(Message::KeepAlive).chain(pieces).collect();
+        self.peer.send(&all).await;
+    }
+}
+
 /// What is here in full and waits for a buffer must not wait for the socket, too.
 #[tokio::test]
 async fn blocks_that_came_together_are_taken_one_by_one_when_buffers_are_scarce() {
-    let room = tempfile::tempdir().unwrap();
-    let source = room.path().join("source");
-    let files = small_files(&source);
-    let metainfo = torrent_of(&source, Format::V2, BLOCK_LENGTH);
-    let node = Node::with_buffers(Encryption::Allow, 1).await;
-    let target = room.path().join("target");
-    std::fs::create_dir(&target).unwrap();
-    let transfer = node.get(&metainfo, &target, Vec::new()).await;
+    let mut asked = Asked::of_node_with(1).await;
+    asked.answer().await;
+    finished(&asked.transfer).await;
+}
 
-    let swarm = metainfo.info.hashes.primary().unwrap();
-    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
-    peer.send(&[Message::HaveAll, Message::Unchoke]).await;
-    let mut asked = Vec::new();
-    while asked.len() < files.len() {
-        asked.push(
-            peer.until(|message| if let Message::Request(block) = message { Some(*block) } else { None })
-                .await,
-        );
-    }
-    let pieces =
-        asked.iter().map(|block| Message::Piece { block: *block, data: &files[block.piece as usize] });
-    let all: Vec<_> = std::iter::once(Message::KeepAlive).chain(pieces).collect();
-    peer.send(&all).await;
-    finished(&transfer).await;
+/// The last words of a peer are heard: nobody else has what it sent.
+#[tokio::test]
+async fn blocks_count_though_the_peer_leaves_at_once() {
+    let mut asked = Asked::of_node_with(256).await;
+    asked.answer().await;
+    asked.peer.leave().await;
+    finished(&asked.transfer).await;
 }
 
 /// A peer that does not read, and a download limit that is used up: there is nothing to do, and nothing must be done.

@@ -88,6 +88,13 @@ pub enum Ending {
     TransferEnded,
 }
 
+impl Ending {
+    /// Whether the peer brought it about: what it said before counts.
+    pub(super) fn is_the_peers(&self) -> bool {
+        matches!(self, Self::Closed | Self::Socket(_) | Self::Misbehaviour(_))
+    }
+}
+
 impl From<InboundError> for Ending {
     fn from(error: InboundError) -> Self {
         match error {
