@@ -57,6 +57,9 @@ pub enum GreetError {
     /// The process has all the connections that it may have: nothing was tried.
     #[error("no room for another connection")]
     NoRoom,
+    /// The torrent ends.
+    #[error("the torrent ends")]
+    Closing,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Own,
@@ -66,6 +69,11 @@ impl GreetError {
     /// Whether another way to begin (encrypted instead of plain) may succeed.
     pub(crate) fn may_want_another_way(&self) -> bool {
         matches!(self, Self::Closed | Self::TooSlow | Self::Socket(_) | Self::Handshake(_) | Self::Mse(_))
+    }
+
+    /// Whether the other name of a hybrid may succeed: somebody is there, and hung up on this one.
+    pub(crate) fn may_want_another_name(&self) -> bool {
+        matches!(self, Self::Closed | Self::Socket(_))
     }
 }
 
@@ -228,6 +236,7 @@ mod tests {
     fn silence_may_mean_that_another_way_is_wanted() {
         assert!(GreetError::TooSlow.may_want_another_way());
         let refused = std::io::ErrorKind::ConnectionRefused.into();
-        assert!(!GreetError::NoConnection(refused).may_want_another_way());
+        let nobody = GreetError::NoConnection(refused);
+        assert!(!nobody.may_want_another_way() && !nobody.may_want_another_name());
     }
 }
