@@ -6,8 +6,8 @@
 
 mod connections;
 mod finding;
+mod registry;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,15 +22,16 @@ use tracing::{debug, warn};
 use crate::address::DialRules;
 use crate::dht::Dht;
 use crate::discovery::Discovery;
-use crate::hash::{InfoHashes, SwarmHash};
+use crate::hash::InfoHashes;
 use crate::lan::{Lan, LanConfig};
 use crate::listen;
-use crate::mse::{Encryption, lookup_key};
+use crate::mse::Encryption;
 use crate::peer::Local;
 use crate::torrent::Torrent;
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError};
 use crate::webseed::{self, WebSeed, WebSeedClient};
 use crate::wire::PeerId;
+use registry::Registry;
 
 /// Discoveries waiting to be routed.
 const DISCOVERIES: usize = 128;
@@ -109,13 +110,6 @@ pub(crate) struct DoorInner {
     pool: BlockPool,
     tasks: TaskTracker,
     cancel: CancellationToken,
-}
-
-#[derive(Debug, Default)]
-struct Registry {
-    torrents: HashMap<SwarmHash, Arc<Torrent>>,
-    /// Swarms by what encrypted greetings name them with.
-    keys: HashMap<[u8; 20], SwarmHash>,
 }
 
 impl Door {
@@ -209,14 +203,12 @@ impl Door {
     }
 
     /// Makes a torrent reachable under further names (the metadata of a magnet named both). False when another torrent has one of
-    /// them: that one keeps it.
+    /// them: that one keeps it until it is removed.
     pub fn name(&self, torrent: &Arc<Torrent>, hashes: InfoHashes) -> bool {
         let mut registry = self.0.registry();
         let mut own = true;
         for swarm in hashes.swarms() {
-            let holder = registry.torrents.entry(swarm).or_insert_with(|| torrent.clone());
-            own &= Arc::ptr_eq(holder, torrent);
-            registry.keys.insert(lookup_key(swarm), swarm);
+            own &= registry.claim(swarm, torrent);
         }
         own
     }
@@ -251,13 +243,7 @@ impl Door {
     /// Closes a torrent: its connections end.
     pub fn remove(&self, torrent: &Torrent) {
         let mut registry = self.0.registry();
-        for swarm in torrent.swarms() {
-            // Another torrent may have the name.
-            if registry.torrents.get(&swarm).is_some_and(|holder| std::ptr::eq(&**holder, torrent)) {
-                registry.torrents.remove(&swarm);
-                registry.keys.remove(&lookup_key(swarm));
-            }
-        }
+        torrent.swarms().for_each(|swarm| registry.release(swarm, torrent));
         drop(registry);
         torrent.close();
     }

@@ -14,7 +14,7 @@ use peerage_bittorrent::wire::extended::{
     ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds, MetadataMessage,
 };
 use peerage_bittorrent::wire::{HashRequest, Message, Reserved};
-use peerage_content::{BLOCK_LENGTH, Block};
+use peerage_content::{BLOCK_LENGTH, Block, Place};
 use peerage_swarm::driver::{Direction, Transfer};
 
 use node::{Node, PATIENCE, authored, download, finished, sample, torrent_of};
@@ -208,21 +208,29 @@ async fn upload_only_is_taken_back_when_something_is_wanted_again() {
     assert!(!peer.until_extended(told).await);
 }
 
-/// Two transfers may come to the same name, as when a magnet link turns out to be half of a hybrid that is there.
+/// Two transfers may come to the same name, as when a magnet link turns out to be half of a hybrid that is there, or when one that
+/// is removed comes again before it has left.
 #[tokio::test]
-async fn a_torrent_keeps_its_name_whoever_else_claims_it() {
+async fn a_torrent_keeps_its_name_until_it_is_removed_and_then_it_is_the_next_ones() {
     let room = tempfile::tempdir().unwrap();
     let source = room.path().join("source");
     small_files(&source);
     let metainfo = torrent_of(&source, Format::V1, BLOCK_LENGTH);
     let node = Node::open(Encryption::Allow).await;
-    node.seed(&metainfo, &source);
-    let claimant = node.door.add(metainfo.info.hashes, None);
-    assert!(!node.door.name(&claimant, metainfo.info.hashes));
-    node.door.remove(&claimant);
+    let first = node.door.add(metainfo.info.hashes, None);
+    node.start(&metainfo, &first, Place::InPlace(source.clone()), true);
+    let gone = node.door.add(metainfo.info.hashes, None);
+    assert!(!node.door.name(&gone, metainfo.info.hashes));
+    node.door.remove(&gone);
     let swarm = metainfo.info.hashes.primary().unwrap();
-    let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
-    peer.until(|message| matches!(message, Message::HaveAll).then_some(())).await;
+    for next in [true, false] {
+        let mut peer = RawPeer::join(node.address(), swarm, ExtendedHandshake::default()).await;
+        peer.until(|message| matches!(message, Message::HaveAll).then_some(())).await;
+        if next {
+            node.seed(&metainfo, &source);
+            node.door.remove(&first);
+        }
+    }
 }
 
 /// Seeds with nothing to do must not keep others from connecting.

@@ -86,7 +86,7 @@ impl DoorInner {
         if let Ok(permit) = self.connections.clone().try_acquire_owned() {
             return Some(permit);
         }
-        let torrents: Vec<Arc<Torrent>> = self.registry().torrents.values().cloned().collect();
+        let torrents: Vec<Arc<Torrent>> = self.registry().holders().cloned().collect();
         let crowded = torrents.iter().max_by_key(|torrent| torrent.spare_connections())?;
         if !crowded.spare_one() {
             return None;
@@ -100,7 +100,7 @@ impl DoorInner {
     /// [`GreetError`], when the connection was not wanted, or ended before the transfer heard of it.
     async fn converse(&self, socket: TcpStream, hello: Hello) -> Result<(), GreetError> {
         let swarm = hello.handshake.swarm;
-        let torrent = self.registry().torrents.get(&swarm).cloned();
+        let torrent = self.registry().holder(swarm);
         let torrent = torrent.ok_or(GreetError::UnknownSwarm(swarm))?;
         let arrival = Arrival {
             id: hello.handshake.peer_id,
@@ -207,11 +207,11 @@ impl DoorInner {
 
 impl Finder for DoorInner {
     fn by_key(&self, key: &[u8; 20]) -> Option<SwarmHash> {
-        self.registry().keys.get(key).copied()
+        self.registry().by_key(key)
     }
 
     fn answer(&self, head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
-        let torrent = self.registry().torrents.get(&head.swarm).cloned()?;
+        let torrent = self.registry().holder(head.swarm)?;
         // Everybody is answered in the name that they came with. libtorrent takes our bit for v2 beside a v1 name for the upgrade
         // of BEP 52, and hangs up because the name is not v2's.
         Some((self.reserved(&torrent, head.swarm), head.swarm))
