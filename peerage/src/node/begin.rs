@@ -16,6 +16,7 @@ use peerage_content::{
 };
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
+use tracing::debug;
 
 use super::entry::{Entry, Running, limit};
 use super::foreign::examine;
@@ -152,7 +153,9 @@ pub(super) fn config(node: &Inner, entry: &Entry, own_address: Option<SocketAddr
 /// Lets connections into a transfer whose disk has been checked.
 pub(super) fn let_in(node: &Inner, torrent: &Arc<Torrent>, running: &Running) {
     let info = &running.metainfo.info;
-    node.door.name(torrent, info.hashes);
+    if !node.door.name(torrent, info.hashes) {
+        debug!(hashes = ?info.hashes, "another transfer, which is leaving, still has a name of this torrent");
+    }
     torrent.begin(Ready::new(info.hashes, info.raw.clone(), running.transfer.clone()), info.private);
 }
 

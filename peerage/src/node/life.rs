@@ -319,13 +319,19 @@ async fn fetched(
     let mut metainfo = Metainfo::from(info);
     metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
     metainfo.web_seeds = magnet.web_seeds.clone();
-    // A link that named one of the two hashes may lead to what is here already under the other.
-    if let Some(other) = Inner::holder_of(&node.entries(), metainfo.info.hashes, entry.id) {
-        return Err(Fault::Same(other));
-    }
+    claim(node, entry, metainfo.info.hashes)?;
     let (owner, bytes) = (entry.clone(), metainfo.to_bytes());
     blocking(move || owner.slot.write_torrent(&bytes)).await?.map_err(super::begin::storage)?;
     Ok((metainfo, torrent, Belief::Journal))
+}
+
+/// Says that a transfer in the door is of this content. A link that named one of the two hashes may lead to what is here already
+/// under the other; then it gives up what it had of it, so that of two that meet so one stays.
+fn claim(node: &Inner, entry: &Entry, hashes: InfoHashes) -> Result<(), Fault> {
+    let entries = node.entries();
+    let holder = Inner::holder_of(&entries, hashes, entry.id);
+    entry.facts().hashes = holder.is_none().then_some(hashes);
+    holder.map_or(Ok(()), |other| Err(Fault::Same(other)))
 }
 
 /// Brings the torrent into the door, unless another transfer has it.
