@@ -10,7 +10,7 @@ mod registry;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peerage_content::BlockPool;
@@ -105,6 +105,7 @@ pub(crate) struct DoorInner {
     announcer: Announcer,
     dht: Option<Dht>,
     lan: Option<Lan>,
+    web_seed_client: OnceLock<Option<WebSeedClient>>,
     connections: Arc<Semaphore>,
     discoveries: mpsc::Sender<Discovery>,
     pool: BlockPool,
@@ -170,6 +171,7 @@ impl Door {
             announcer,
             dht,
             lan,
+            web_seed_client: OnceLock::new(),
             connections: Arc::new(Semaphore::new(config.connections_max)),
             discoveries,
             pool,
@@ -216,11 +218,7 @@ impl Door {
     /// Lets web seeds serve a torrent that is fetched, as far as their URLs make sense.
     pub fn web_seeds(&self, torrent: &Torrent, urls: &[String], folder: Option<&[u8]>) {
         let Some(ready) = torrent.ready() else { return };
-        let bind = listen::specific(&self.0.listening).into_iter().next();
-        let client = match WebSeedClient::new(bind, &self.0.local.client) {
-            Ok(client) => client,
-            Err(error) => return warn!(%error, "web seeds are off"),
-        };
+        let Some(client) = self.0.web_seed_client() else { return };
         for url in urls.iter().take(WEB_SEEDS_MAX) {
             let seed = match WebSeed::new(url, folder) {
                 Ok(seed) => seed,
@@ -277,6 +275,16 @@ impl Door {
 impl DoorInner {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One for all web seeds, made when the first is needed.
+    fn web_seed_client(&self) -> Option<&WebSeedClient> {
+        let make = || {
+            let bind = listen::specific(&self.listening).into_iter().next();
+            let made = WebSeedClient::new(bind, &self.local.client);
+            made.inspect_err(|error| warn!(%error, "web seeds are off")).ok()
+        };
+        self.web_seed_client.get_or_init(make).as_ref()
     }
 
     pub(crate) fn rules(&self) -> &DialRules {
