@@ -446,7 +446,7 @@ async fn attend(
     let mut engine_paused = false;
     let mut asking = None;
     introduce(node, entry, torrent).await;
-    let mut reached = false;
+    let (mut reached, mut layered) = (false, false);
     loop {
         let now_at = progress.borrow_and_update().clone();
         if let Activity::Stalled(stall) = &now_at.activity
@@ -456,6 +456,9 @@ async fn attend(
         }
         if now_at.finished && entry.facts().record.finished.is_none() {
             finished(node, entry, running).await;
+        }
+        if std::mem::replace(&mut layered, now_at.finished) != now_at.finished && now_at.finished {
+            compute_layers(node, entry, torrent, running);
         }
         // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21).
         if now_at.finished && !whole && running.is_whole() {
@@ -571,6 +574,18 @@ async fn keep_layers(entry: &Arc<Entry>, running: &Arc<Running>) {
     if let Ok(Err(error)) = kept.await {
         warn!(%error, "hashes that peers told will be asked for again");
     }
+}
+
+/// Computes and keeps, on the side, the hashes that no peer told.
+fn compute_layers(node: &Inner, entry: &Arc<Entry>, torrent: &Arc<Torrent>, running: &Arc<Running>) {
+    if running.transfer.truth().missing_layers().is_empty() {
+        return;
+    }
+    let (entry, torrent, running) = (entry.clone(), torrent.clone(), running.clone());
+    node.resources.tasks.spawn(async move {
+        torrent.compute_layers().await;
+        keep_layers(&entry, &running).await;
+    });
 }
 
 fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
