@@ -314,7 +314,8 @@ async fn fetched(
     announce(node, entry, &torrent, None).await;
     introduce(node, entry, &torrent).await;
     let raw = torrent.metadata().await.ok_or_else(|| Problem::new("stopped", "the node is stopping"))?;
-    let info = Info::parse(raw).map_err(|error| refused("the torrent that the link names", &error))?;
+    let info =
+        Info::parse(raw).map_err(|error| Problem::refused("the torrent that the link names", &error))?;
     node.door.learn_private(&torrent, info.private).await;
     let mut metainfo = Metainfo::from(info);
     metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
@@ -586,10 +587,4 @@ fn compute_layers(node: &Inner, entry: &Arc<Entry>, torrent: &Arc<Torrent>, runn
         torrent.compute_layers().await;
         keep_layers(&entry, &running).await;
     });
-}
-
-fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
-    let mut told = Problem::new("refused", format!("{what} is refused"));
-    told.causes.push(error.to_string());
-    told
 }
