@@ -455,16 +455,17 @@ async fn attend(
         {
             return Err(cannot_write(stall));
         }
+        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21). Told first:
+        // who waits for the end may end everything at once.
+        if now_at.finished && !whole && running.is_whole() {
+            whole = true;
+            node.door.completed(torrent).await;
+        }
         if now_at.finished && entry.facts().record.finished.is_none() {
             finished(node, entry, running).await;
         }
         if std::mem::replace(&mut layered, now_at.finished) != now_at.finished && now_at.finished {
             compute_layers(node, entry, torrent, running);
-        }
-        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21).
-        if now_at.finished && !whole && running.is_whole() {
-            whole = true;
-            node.door.completed(torrent).await;
         }
         let alone = now_at.activity == Activity::Downloading && now_at.stats.peers_connected == 0;
         if haste.is_due(Instant::now(), alone) {
