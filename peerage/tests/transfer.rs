@@ -10,6 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use peerage::api::{Client, Endpoint};
+use peerage::control::Control;
+use peerage::model::TransferId;
+use peerage_bittorrent::metainfo::Metainfo;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -226,6 +230,22 @@ fn shared(ada: &Machine) -> (Running, String) {
     let mut share = ada.start(&[&["share", "holiday", "--json"][..], &ALONE].concat());
     let link = share.event("metadata")["transfer"]["magnet"].as_str().unwrap().to_owned();
     (share, link)
+}
+
+/// Peers that meet in v1's name do not tell each other a hybrid's hashes (BEP 52).
+#[tokio::test]
+async fn a_hybrid_that_came_without_its_hashes_is_saved_with_them() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let (_share, link) = shared(&ada);
+    let _daemon = ben.daemon();
+    ben.run(&["get", &link, "-o", "down"]);
+    let endpoint = Endpoint::find(&ben.path(".local/share/peerage")).unwrap().unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let saved = Client::new(endpoint).unwrap().torrent(TransferId(1)).await.unwrap();
+    let saved = Metainfo::parse(&saved).unwrap();
+    let layered: Vec<_> = saved.info.layered().map(|(_, root)| root).collect();
+    assert!(!layered.is_empty());
+    assert!(layered.iter().all(|root| saved.piece_layers.contains_key(root)));
 }
 
 #[test]

@@ -238,6 +238,15 @@ impl Torrent {
         *self.seek_sender() = None;
     }
 
+    /// Computes the piece layers (BEP 52) that peers did not tell from what is here in full, so that others can be told and the
+    /// torrent saved with them. Returns at once when there is nothing to compute.
+    pub async fn compute_layers(&self) {
+        let Some(ready) = self.ready().filter(|ready| !ready.trees.is_complete()) else { return };
+        let cancel = self.cancel.clone();
+        // It does not panic; and if it did, the layers would be missing as before.
+        let _ = tokio::task::spawn_blocking(move || ready.trees.compute_layers(&cancel)).await;
+    }
+
     /// Tells of addresses that may have the content; they have passed the dial rules. A private torrent takes them only from where it may.
     pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
         if !self.allows(found) {

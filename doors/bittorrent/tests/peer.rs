@@ -5,11 +5,13 @@
 mod node;
 mod raw;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerage_bittorrent::metainfo::author::{Format, Options};
 use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::mse::Encryption;
+use peerage_bittorrent::torrent::Torrent;
 use peerage_bittorrent::wire::extended::{
     ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds, MetadataMessage,
 };
@@ -306,4 +308,73 @@ async fn hashes_count_though_the_peer_leaves_at_once() {
     peer.leave().await;
     node.door.introduce(&torrent, vec![seeder.address()]).await;
     finished(&transfer).await;
+}
+
+/// A hybrid whose metadata came without piece layers, as from peers that agree on v1, and which is here in full.
+struct Unlayered {
+    _room: tempfile::TempDir,
+    node: Node,
+    /// With the layers, as it was made.
+    metainfo: Metainfo,
+    torrent: Arc<Torrent>,
+    transfer: Transfer,
+}
+
+impl Unlayered {
+    /// `alter` changes the info dictionary.
+    async fn seeded(alter: impl Fn(&Metainfo) -> Vec<u8>) -> Self {
+        let room = tempfile::tempdir().unwrap();
+        let source = room.path().join("source");
+        sample(&source);
+        let metainfo = torrent_of(&source, Format::Hybrid, 64 << 10);
+        let bare = Metainfo::from(Info::parse(alter(&metainfo).into()).unwrap());
+        let node = Node::open(Encryption::Allow).await;
+        let torrent = node.door.add(bare.info.hashes, Some(false));
+        let transfer = node.start(&bare, &torrent, Place::InPlace(source), true);
+        Self { _room: room, node, metainfo, torrent, transfer }
+    }
+
+    /// The torrent with what the transfer knows of its layers.
+    fn learnt(&self) -> Metainfo {
+        let mut learnt = Metainfo::from(self.metainfo.info.clone());
+        learnt.take_layers(self.transfer.truth());
+        learnt
+    }
+}
+
+/// Otherwise nobody could be told, and the torrent could not be saved whole.
+#[tokio::test]
+async fn layers_that_no_peer_told_are_computed() {
+    let unlayered = Unlayered::seeded(|metainfo| metainfo.info.raw.to_vec()).await;
+    assert!(unlayered.learnt().piece_layers.is_empty());
+    unlayered.torrent.compute_layers().await;
+    assert_eq!(unlayered.learnt().piece_layers, unlayered.metainfo.piece_layers);
+
+    let (root, layer) = unlayered.metainfo.piece_layers.iter().next().unwrap();
+    let count = u32::try_from(layer.len().next_power_of_two()).unwrap();
+    let by_v2 = unlayered.metainfo.info.hashes.swarm_v2().unwrap();
+    let mut peer = RawPeer::join(unlayered.node.address(), by_v2, ExtendedHandshake::default()).await;
+    peer.send(&[Message::HashRequest(HashRequest { root: *root, base: 2, index: 0, count, proofs: 0 })])
+        .await;
+    let told = peer
+        .until(|message| match message {
+            Message::Hashes { hashes, .. } => Some(hashes.to_vec()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(told[..layer.len()], **layer);
+}
+
+/// Whoever made the torrent can lie in either half of it; v1 alone was checked.
+#[tokio::test]
+async fn computed_layers_that_do_not_lead_to_their_root_are_not_told() {
+    let unlayered = Unlayered::seeded(|metainfo| {
+        let (raw, root) = (metainfo.info.raw.to_vec(), metainfo.piece_layers.keys().next().unwrap());
+        let at = raw.windows(32).position(|window| window == root).unwrap();
+        [&raw[..at], &[7; 32], &raw[at + 32..]].concat()
+    })
+    .await;
+    let files = unlayered.transfer.truth().missing_layers().len();
+    unlayered.torrent.compute_layers().await;
+    assert_eq!(unlayered.transfer.truth().missing_layers().len(), 1, "of {files}");
 }

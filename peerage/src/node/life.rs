@@ -308,7 +308,8 @@ async fn fetched(
     announce(node, entry, &torrent, None).await;
     introduce(node, entry, &torrent).await;
     let raw = torrent.metadata().await.ok_or_else(|| Problem::new("stopped", "the node is stopping"))?;
-    let info = Info::parse(raw).map_err(|error| refused("the torrent that the link names", &error))?;
+    let info =
+        Info::parse(raw).map_err(|error| Problem::refused("the torrent that the link names", &error))?;
     node.door.learn_private(&torrent, info.private).await;
     let mut metainfo = Metainfo::from(info);
     metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
@@ -440,7 +441,7 @@ async fn attend(
     let mut engine_paused = false;
     let mut asking = None;
     introduce(node, entry, torrent).await;
-    let mut reached = false;
+    let (mut reached, mut layered) = (false, false);
     loop {
         let now_at = progress.borrow_and_update().clone();
         if let Activity::Stalled(stall) = &now_at.activity
@@ -448,13 +449,17 @@ async fn attend(
         {
             return Err(cannot_write(stall));
         }
-        if now_at.finished && entry.facts().record.finished.is_none() {
-            finished(node, entry, running).await;
-        }
-        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21).
+        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21). Told first:
+        // who waits for the end may end everything at once.
         if now_at.finished && !whole && running.is_whole() {
             whole = true;
             node.door.completed(torrent).await;
+        }
+        if now_at.finished && entry.facts().record.finished.is_none() {
+            finished(node, entry, running).await;
+        }
+        if std::mem::replace(&mut layered, now_at.finished) != now_at.finished && now_at.finished {
+            compute_layers(node, entry, torrent, running);
         }
         let alone = now_at.activity == Activity::Downloading && now_at.stats.peers_connected == 0;
         if haste.is_due(Instant::now(), alone) {
@@ -568,8 +573,14 @@ async fn keep_layers(entry: &Arc<Entry>, running: &Arc<Running>) {
     }
 }
 
-fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
-    let mut told = Problem::new("refused", format!("{what} is refused"));
-    told.causes.push(error.to_string());
-    told
+/// Computes and keeps, on the side, the hashes that no peer told.
+fn compute_layers(node: &Inner, entry: &Arc<Entry>, torrent: &Arc<Torrent>, running: &Arc<Running>) {
+    if running.transfer.truth().missing_layers().is_empty() {
+        return;
+    }
+    let (entry, torrent, running) = (entry.clone(), torrent.clone(), running.clone());
+    node.resources.tasks.spawn(async move {
+        torrent.compute_layers().await;
+        keep_layers(&entry, &running).await;
+    });
 }

@@ -281,8 +281,13 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoMetadata`] while it is not known.
-    pub fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
-        let running = self.0.entry(id)?.running().ok_or(OpError::NoMetadata(id))?;
+    pub async fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
+        let entry = self.0.entry(id)?;
+        let running = entry.running().ok_or(OpError::NoMetadata(id))?;
+        let torrent = entry.facts().torrent.clone();
+        if let Some(torrent) = torrent {
+            torrent.compute_layers().await;
+        }
         Ok(running.whole_metainfo().to_bytes())
     }
 
