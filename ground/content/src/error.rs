@@ -29,6 +29,8 @@ pub enum StorageErrorKind {
     NotPermitted,
     /// The folder or mount is gone: pause until it is back.
     Vanished,
+    /// The device failed to read or write: pause, try again.
+    Device,
     /// Anything else the system said.
     Other,
 }
@@ -36,7 +38,7 @@ pub enum StorageErrorKind {
 impl StorageErrorKind {
     /// Whether it may be over without the user doing anything to this very folder: waiting makes sense.
     pub fn passes(self) -> bool {
-        matches!(self, Self::NoSpace | Self::ReadOnly | Self::Vanished)
+        matches!(self, Self::NoSpace | Self::ReadOnly | Self::Vanished | Self::Device)
     }
 }
 
@@ -52,6 +54,7 @@ impl StorageError {
             match errno {
                 Errno::NOSPC | Errno::DQUOT => return StorageErrorKind::NoSpace,
                 Errno::ROFS => return StorageErrorKind::ReadOnly,
+                Errno::IO => return StorageErrorKind::Device,
                 Errno::ACCESS | Errno::PERM => return StorageErrorKind::NotPermitted,
                 Errno::NOENT
                 | Errno::NODEV
@@ -86,7 +89,8 @@ mod tests {
         assert_eq!(kind(Errno::ROFS.into()), StorageErrorKind::ReadOnly);
         assert_eq!(kind(Errno::ACCESS.into()), StorageErrorKind::NotPermitted);
         assert_eq!(kind(Errno::NOENT.into()), StorageErrorKind::Vanished);
-        assert_eq!(kind(Errno::IO.into()), StorageErrorKind::Other);
+        assert_eq!(kind(Errno::IO.into()), StorageErrorKind::Device);
+        assert_eq!(kind(Errno::INVAL.into()), StorageErrorKind::Other);
         assert_eq!(kind(io::ErrorKind::InvalidData.into()), StorageErrorKind::Other);
     }
 

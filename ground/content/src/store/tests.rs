@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{BLOCK, Content, TinyDisk, bytes, file, pad, path};
+use crate::testing::{BLOCK, Content, FullDevice, TinyDisk, bytes, file, pad, path};
 use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, RelPath, StorageErrorKind};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -462,13 +462,54 @@ mod writing {
         write_piece(&content, &store, 0).unwrap();
         store.close();
         std::fs::rename(&folder, dir.path().join("away")).unwrap();
-        assert_eq!(store.sync().unwrap_err().kind(), StorageErrorKind::Vanished);
+        let failed = store.sync().unwrap_err();
+        assert!(failed.error.kind() == StorageErrorKind::Vanished && failed.lost.is_empty());
         std::fs::rename(dir.path().join("away"), &folder).unwrap();
         assert!(store.lock()[0].dirty, "still to be flushed");
         store.sync().unwrap();
         assert!(!store.lock()[0].dirty);
         store.flush_later(&store.verified());
         assert!(store.lock()[0].dirty && !store.lock()[1].dirty);
+    }
+
+    /// After a failed flush the kernel calls clean what it dropped: the next one succeeds, and the bytes are not on the disk.
+    #[test]
+    fn what_a_failed_flush_covered_is_believed_only_as_far_as_it_is_read_from_the_disk() {
+        let Some(disk) = FullDevice::new(6) else { return };
+        let content =
+            Content::new(vec![file("film", 12 << 20), file("note", 9)], 1 << 20, Alignment::PerFile);
+        let store = content.download(&disk.path());
+        write_all(&content, &store).unwrap();
+        assert!(store.verified().is_full());
+        let failed = store.sync().unwrap_err();
+        assert!(failed.error.kind().passes(), "{}", failed.error);
+        assert!(failed.lost.is_full() && store.verified().is_empty(), "nothing of it is served or recorded");
+        disk.make_room();
+        let truth = content.truth(crate::testing::Hashes::V1);
+        let mut lost = failed.lost;
+        // A file may tell late of what failed before there was room.
+        for round in 0.. {
+            let found = crate::recheck(&store, &truth, &lost, 2, &|_| true);
+            assert!(
+                round > 0 || !found.refuted.is_empty(),
+                "the kernel kept everything: this disk tests nothing"
+            );
+            match store.sync() {
+                Ok(()) => break,
+                Err(failed) => lost = failed.lost,
+            }
+            assert!(round < 3, "{lost:?}");
+        }
+        store.close();
+        let proven = store.verified();
+        disk.remount();
+        let found = crate::recheck(&store, &truth, &proven, 2, &|_| true);
+        assert!(found.refuted.is_empty(), "{:?} of {proven:?}", found.refuted);
+        for piece in (0..13).filter(|piece| !proven.contains(*piece)) {
+            write_piece(&content, &store, piece).unwrap();
+        }
+        store.sync().unwrap();
+        content.assert_at(&disk.path());
     }
 
     #[test]

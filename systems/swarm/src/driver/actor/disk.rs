@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, PieceIndex, PieceSet, Rechecked, StorageError, Yielded, recheck};
+use peerage_content::{FlushError, Intake, PieceIndex, PieceSet, Rechecked, StorageError, Yielded, recheck};
 use tracing::{info, warn};
 
 use super::super::link::Order;
@@ -44,6 +44,16 @@ impl Actor {
         self.stalled = Some((Stall::from(error), now + pause));
         self.flow(now);
         self.publish_now(now);
+    }
+
+    /// What was written may not be on the disk, and is hashed from there when it works again.
+    pub(super) fn not_flushed(&mut self, now: Instant, FlushError { error, lost }: &FlushError) {
+        self.stall(now, error);
+        self.heed_losses(now);
+        for piece in lost.iter() {
+            self.suspect.insert(piece);
+            self.records.suspect(piece, now);
+        }
     }
 
     /// When complete files are to be compared with their stamps.
