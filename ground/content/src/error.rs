@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// A failed operation on a file, with the file, the attempt and the cause.
+/// A failed operation on a file: what was tried on which, with the cause as its source.
 #[derive(Debug, thiserror::Error)]
-#[error("{attempt} {path:?}: {source}")]
+#[error("{attempt} {path:?}")]
 pub struct StorageError {
     /// What was tried, as a verb: "open", "write", "read", "create folder".
     pub attempt: &'static str,
@@ -46,6 +46,11 @@ impl StorageError {
     /// An error of `attempt` on `path`.
     pub(crate) fn new(attempt: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self { attempt, path: path.to_owned(), source: source.into() }
+    }
+
+    /// The error with its cause, for where one line is all there is.
+    pub fn in_full(&self) -> String {
+        format!("{self}: {}", self.source)
     }
 
     /// Sorts the error by what can be done about it.
@@ -95,8 +100,9 @@ mod tests {
     }
 
     #[test]
-    fn the_message_names_the_attempt_the_thing_and_the_cause() {
+    fn the_message_names_the_attempt_and_the_thing_and_its_source_is_the_cause() {
         let error = StorageError::new("open", Path::new("a b"), Errno::ACCESS);
-        assert_eq!(error.to_string(), "open \"a b\": Permission denied (os error 13)");
+        assert_eq!(error.to_string(), "open \"a b\"");
+        assert_eq!(error.in_full(), "open \"a b\": Permission denied (os error 13)");
     }
 }

@@ -228,7 +228,7 @@ impl Records {
         self.journal = Some(journal);
         if let Err(error) = &result {
             if !self.failing {
-                warn!(%error, "progress cannot be recorded; it is tried again");
+                warn!(error = error.in_full(), "progress cannot be recorded; it is tried again");
             }
             // The journal keeps what it was given.
             self.stamp |= stamp;
@@ -254,7 +254,7 @@ impl Records {
         });
         match written.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "progress could not be recorded at the end"),
+            Ok(Err(error)) => warn!(error = error.in_full(), "progress could not be recorded at the end"),
             Err(error) => warn!(%error, "progress could not be recorded at the end"),
         }
     }

@@ -37,7 +37,7 @@ impl Actor {
     /// Waits before the files are used again.
     pub(super) fn stall(&mut self, now: Instant, error: &StorageError) {
         if self.stalled.is_none() {
-            warn!(%error, "storage does not do as asked; trying again shortly");
+            warn!(error = error.in_full(), "storage does not do as asked; trying again shortly");
             self.stalls += 1;
         }
         let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
