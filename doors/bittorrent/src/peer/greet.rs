@@ -266,7 +266,7 @@ mod tests {
             () = async {
                 loop {
                     tokio::time::sleep(Duration::from_millis(500)).await;
-                    peer.write_all(&[b'B']).await.unwrap();
+                    peer.write_all(b"B").await.unwrap();
                 }
             } => unreachable!("it drips for ever"),
         };
