@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peerage_e2e::faults::{ALONE, Chance, Diary, SmallDisk, bytes_over, problem, progress, words};
+use peerage_e2e::peerage::output;
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
 use serde_json::Value;
@@ -313,6 +314,82 @@ fn a_file_cut_short_after_a_kill_is_fetched_again() {
         get.complete();
         assert!(get.end().success());
         assert_same(&film, &film_got);
+    });
+}
+
+#[test]
+fn a_download_that_was_edited_is_named_and_left_alone_until_its_user_says_otherwise() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let film_got = pair.path("out/film.mkv");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &[]);
+        get.complete();
+        assert!(get.end().success());
+        let (_, edit) = CHANGES[0];
+        edit(&film_got);
+        let edited = fs::read(&film_got).unwrap();
+        // It ends and says so, however often it is asked for.
+        for _ in 0..2 {
+            let mut get = pair.get(&link, &[]);
+            let told = get.event("error");
+            let told = words(&told);
+            assert!(
+                told.contains("out/film.mkv") && told.contains("changed since it was verified"),
+                "{told}"
+            );
+            assert!(told.contains("--overwrite"), "{told}");
+            assert_eq!(get.end().code(), Some(1));
+            assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
+        }
+        // Moved elsewhere, it is kept, and the original is fetched again.
+        let kept = pair.path("kept.mkv");
+        fs::rename(&film_got, &kept).unwrap();
+        let mut get = pair.get(&link, &[]);
+        get.complete();
+        assert!(get.end().success());
+        assert_same(&film, &film_got);
+        assert!(fs::read(&kept).unwrap() == edited);
+        // And written over when that is asked for; what is still true is not fetched again.
+        edit(&film_got);
+        let before = bytes_over("lo");
+        let mut get = pair.get(&link, &["--overwrite"]);
+        get.complete();
+        assert!(get.end().success());
+        assert_same(&film, &film_got);
+        assert!(bytes_over("lo") - before < MEBIBYTE as u64);
+    });
+}
+
+#[test]
+fn an_edit_while_the_daemon_was_down_is_left_alone_until_verify() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let film_got = pair.path("out/film.mkv");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let (ben, out) = (pair.path("ben"), pair.path("out"));
+        let listen = [&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
+        let mut daemon = Peerage::up(&ben, &listen);
+        daemon.event("listening");
+        Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).complete();
+        // Nothing but the record that was kept while it ran speaks for the file.
+        daemon.signal("KILL");
+        daemon.end();
+        let (_, edit) = CHANGES[0];
+        edit(&film_got);
+        let edited = fs::read(&film_got).unwrap();
+        let mut daemon = Peerage::up(&ben, &listen);
+        daemon.event("listening");
+        let told = words(&Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).event("error"));
+        assert!(told.contains("out/film.mkv") && told.contains("verify"), "{told}");
+        assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
+        // What does not match is fetched then.
+        output(&ben, &["verify", "1"]);
+        until("the original", || (fs::read(&film_got).unwrap() == fs::read(&film).unwrap()).then_some(()));
     });
 }
 

@@ -357,8 +357,16 @@ fn other_bytes_are_not_shared_under_a_torrent() {
     half[400_000..].fill(0);
     fs::write(ada.path("v"), half).unwrap();
     let mut share = ada.start(&[&["share", "v", "--as", "v.torrent", "--json"][..], &ALONE].concat());
-    assert_eq!(share.event("warning")["problem"]["message"], "24 of 31 pieces match; only those are served");
-    assert_eq!(share.event("progress")["transfer"]["state"], "changed");
+    let mut progress = std::iter::repeat_with(|| share.event("progress"));
+    let progress = progress.find(|event| !event["transfer"]["problem"].is_null()).unwrap();
+    let (transfer, problem) = (&progress["transfer"], &progress["transfer"]["problem"]);
+    assert_eq!((&transfer["state"], &problem["code"]), (&"seeding".into(), &"partial".into()), "{progress}");
+    assert_eq!(problem["message"], "only 384 KiB of 488 KiB match the torrent, and only those are served");
+    assert!(
+        problem["causes"][0].as_str().unwrap().contains("/v\" is the first that is not whole"),
+        "{problem}"
+    );
+    assert!(problem["hint"].as_str().unwrap().contains("fetches what is missing"), "{problem}");
 }
 
 #[test]

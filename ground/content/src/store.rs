@@ -6,6 +6,7 @@
 //! the reader gets [`ReadError::Changed`].
 
 mod delete;
+mod dispute;
 mod finish;
 mod folder;
 mod sending;
@@ -25,7 +26,10 @@ use crate::bits::AtomicPieceSet;
 use crate::files::{FileKey, OpenFile};
 use crate::{Block, FilePool, FileStamp, Layout, PieceIndex, PieceSet, Quota, StorageError, platform};
 
+pub use dispute::Yielded;
 pub use sending::Sending;
+
+use dispute::Dispute;
 
 /// Where the bytes lie.
 #[derive(Clone, Debug)]
@@ -108,6 +112,7 @@ struct EntryState {
     missing: u32,
     /// The file changed since it was verified, and was not verified again.
     changed: bool,
+    dispute: Option<Dispute>,
     /// The file was created or adopted by this store, with its length and mode in order; its inode number then.
     prepared: Option<u64>,
     /// Written since the last flush.
@@ -191,6 +196,12 @@ impl Store {
         (0..entries.len()).find(|&entry| entries[entry].missing > 0 && self.is_file(entry))
     }
 
+    /// Whether all is there of any of the files that a piece is part of.
+    pub fn completes(&self, piece: PieceIndex) -> bool {
+        let entries = self.lock();
+        self.layout.piece_spans(piece).any(|span| entries[span.entry].missing == 0)
+    }
+
     /// The map it was made with.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
@@ -233,6 +244,7 @@ impl Store {
             entry.missing = entry.missing.saturating_sub(1);
             if entry.missing == 0 {
                 entry.changed = false;
+                entry.dispute = None;
                 completed = true;
             }
         }

@@ -161,7 +161,12 @@ impl Inner {
             last = record.id;
             let id = kept.map_or_else(|| self.entries().next_id(), TransferId);
             let restored = identify(record.request.clone()).and_then(|found| {
-                if record.id != Some(id.0) {
+                // That something may be replaced was said of what lay there when the transfer began.
+                let overwrites = match &mut record.request {
+                    AddRequest::Get(get) if slot.is_begun() => std::mem::take(&mut get.overwrite),
+                    _ => false,
+                };
+                if overwrites || record.id != Some(id.0) {
                     record.id = Some(id.0);
                     slot.write_record(&record)?;
                 }

@@ -205,6 +205,7 @@ fn open(
         Place::Download { folder, .. } => (folder.clone(), device_of(folder)?.to_le_bytes().to_vec()),
         Place::InPlace(path) => (path.clone(), Vec::new()),
     };
+    let may_overwrite = matches!(&record.request, AddRequest::Get(get) if get.overwrite);
     let moved = note != resumed.note && !resumed.note.is_empty();
     let (store, suspect) = match (belief, examined) {
         (Belief::Journal, Some(store)) => {
@@ -229,8 +230,8 @@ fn open(
                     "nothing of what was fetched is there, and it is another disk than before",
                 ));
             }
-            believe(&mut resumed, &store, &mut journal)?;
-            journal.describe(&[], &note, totals);
+            believe(&mut resumed, &store, &mut journal, may_overwrite)?;
+            journal.describe(&store.stamps(), &note, totals);
             journal.commit(false).map_err(storage)?;
             let suspect = if fresh { existing_pieces(&store) } else { resumed.suspect };
             (store, suspect)
@@ -245,15 +246,23 @@ fn open(
 }
 
 /// Holds what is on record against the files. What cannot be believed any more is taken off the record at once: whatever becomes of it,
-/// no later run may take it for true.
-fn believe(resumed: &mut Resumed, store: &Store, journal: &mut Journal) -> Result<(), Refusal> {
+/// no later run may take it for true. With `may_overwrite` the user gives up what is in files that changed.
+fn believe(
+    resumed: &mut Resumed,
+    store: &Store,
+    journal: &mut Journal,
+    may_overwrite: bool,
+) -> Result<(), Refusal> {
     let before = resumed.verified.clone();
     let absent = |error| Refusal::Absent(Problem { code: "vanished".to_owned(), ..storage(error) });
     resumed.check(store).map_err(absent)?;
-    let (suspect, gone): (Vec<PieceIndex>, Vec<PieceIndex>) = before
-        .iter()
-        .filter(|piece| !resumed.verified.contains(*piece))
-        .partition(|piece| resumed.suspect.contains(*piece));
+    if may_overwrite {
+        store.end_disputes();
+    }
+    let moved = before.iter().filter(|piece| !resumed.verified.contains(*piece));
+    // The stamp on record keeps what is disputed from being believed.
+    let (suspect, gone): (Vec<PieceIndex>, Vec<PieceIndex>) =
+        moved.filter(|piece| !store.is_disputed(*piece)).partition(|piece| resumed.suspect.contains(*piece));
     journal.suspect(&suspect);
     journal.lost(&gone);
     store.flush_later(&resumed.unsynced);

@@ -117,7 +117,7 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Fault> {
         running.transfer.checked().await;
     }
     if !is_get {
-        is_true(node, entry, &running)?;
+        is_true(entry, &running)?;
         node.emit(known);
     }
     let whole = running.is_whole();
@@ -157,24 +157,18 @@ async fn prepare(
 }
 
 /// Whether what is shared is what the torrent says, at least in part.
-fn is_true(node: &Inner, entry: &Entry, running: &Running) -> Result<(), Problem> {
-    let (verified, pieces) =
-        (running.transfer.store().verified().count(), running.transfer.layout().piece_count());
-    if verified == pieces {
+fn is_true(entry: &Entry, running: &Running) -> Result<(), Problem> {
+    let store = running.transfer.store();
+    // What changed since it was verified is named as such.
+    if !store.verified().is_empty()
+        || running.metainfo.info.layout.piece_count() == 0
+        || !store.changed().is_empty()
+    {
         return Ok(());
     }
     let path = entry.facts().path.clone();
-    if verified == 0 {
-        return Err(Problem::new(
-            "no_match",
-            format!("{path:?} is not what the torrent describes: no piece matches"),
-        )
-        .hint("name the file or the top folder that the torrent was made of"));
-    }
-    let problem =
-        Problem::new("partial", format!("{verified} of {pieces} pieces match; only those are served"));
-    node.emit(Event::Warning { id: Some(entry.id), problem });
-    Ok(())
+    Err(Problem::new("no_match", format!("{path:?} is not what the torrent describes: no piece matches"))
+        .hint("name the file or the top folder that the torrent was made of"))
 }
 
 /// Waits until the user pauses it.
@@ -490,7 +484,8 @@ async fn attend(
         if std::mem::replace(&mut engine_paused, pause) != pause {
             running.transfer.pause(pause).await;
         }
-        let (state, problem) = state_of(&now_at, entry.role, reached);
+        let (state, problem) =
+            state_of(&now_at, entry.role, reached, running.metainfo.info.layout.content_length());
         let state = match state {
             State::Checking => state,
             _ if was_paused => State::Paused,

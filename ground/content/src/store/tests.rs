@@ -229,7 +229,8 @@ mod changes {
         let place = Place::InPlace(dir.path().to_owned());
         let full = PieceSet::full(content.layout.piece_count());
         let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(files), full, vec![]);
-        assert_eq!(store.stamps().iter().flatten().count(), 3);
+        let stamps = store.stamps();
+        assert_eq!(stamps.iter().flatten().count(), 3);
         assert!(read_pieces(&content, &store).iter().all(|&same| same));
         change(&dir.path().join("a"));
         assert!(
@@ -239,7 +240,7 @@ mod changes {
         let kept: Vec<_> = store.verified().iter().collect();
         assert_eq!(kept, [2, 3, 4, 5], "pieces 0 and 1 hold bytes of the changed file");
         assert_eq!(read_pieces(&content, &store), [false, false, true, true, true, true]);
-        assert!(store.stamps()[0].is_none());
+        assert_eq!(store.stamps()[0], stamps[0], "what was verified stays on record");
     }
 
     #[test]
@@ -381,7 +382,9 @@ mod writing {
         assert_eq!(stamps[0].map(|stamp| (stamp.inode, stamp.length)), Some((found.ino(), found.len())));
         std::fs::write(dir.path().join("a"), bytes(3 * BLOCK + 5, 77)).unwrap();
         assert!(matches!(read(&store, content.piece(0)), Err(ReadError::Changed { .. })));
-        // Fetched again, it is served again.
+        // It is not ours to write over before its owner says so. Fetched again, it is served again.
+        assert!(write_piece(&content, &store, 0).is_err());
+        store.end_disputes();
         write_piece(&content, &store, 0).unwrap();
         write_piece(&content, &store, 1).unwrap();
         assert_eq!(read(&store, content.piece(0)).unwrap(), content.bytes_of(content.piece(0)));

@@ -90,9 +90,21 @@ impl Records {
         self.flush_at.get_or_insert(now + FLUSH_EVERY);
     }
 
+    /// At once, and with the stamps: what is written in its place is no change by others, should this process die.
     pub(super) fn lost(&mut self, piece: PieceIndex, now: Instant) {
         self.changes.push((piece, false));
-        self.due(now + COMMIT_EVERY);
+        self.stamp(now);
+    }
+
+    /// A file is complete: from now on a change to it is somebody else's.
+    pub(super) fn completed_file(&mut self) {
+        self.stamp = true;
+    }
+
+    /// The stamps of the files are not those on record.
+    pub(super) fn stamp(&mut self, now: Instant) {
+        self.stamp = true;
+        self.due(now);
     }
 
     /// Bytes downloaded and uploaded over all runs, as of now.
@@ -105,8 +117,7 @@ impl Records {
 
     /// Everything is there: records the stamps of the files, and forces their data to disk soon.
     pub(super) fn complete(&mut self, now: Instant) {
-        self.stamp = true;
-        self.due(now);
+        self.stamp(now);
         self.flush_at = self.flush_at.map(|at| at.min(now + FLUSH_COMPLETE));
     }
 

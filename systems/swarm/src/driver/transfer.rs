@@ -86,8 +86,10 @@ pub enum Activity {
     Paused,
     /// Storage does not take the data; it is tried again by itself.
     Stalled(Stall),
-    /// Shared files changed and are no longer served; the text names the first.
+    /// Files changed since they were verified: they are no longer served, and nothing is written over them; the text names the first.
     Changed(String),
+    /// What is shared is not all that it should be, and never was in this run; the text names the first file.
+    Incomplete(String),
 }
 
 /// Why storage does not take data.
