@@ -46,9 +46,7 @@ impl RawPeer {
     /// # Errors
     /// When the other side does not take the greeting.
     pub fn extended(address: &str, info_hash: &[u8; 20], handshake: &[u8]) -> io::Result<Self> {
-        let mut greeting = greeting(info_hash);
-        greeting[25] |= 0x10;
-        let mut peer = Self::greet_with(address, &greeting)?;
+        let mut peer = Self::greet_with(address, &extended_greeting(info_hash))?;
         peer.send(id::EXTENDED, &[&[0], handshake].concat())?;
         Ok(peer)
     }
@@ -144,6 +142,13 @@ pub fn greeting(info_hash: &[u8; 20]) -> Vec<u8> {
     greeting.extend(b"-XX0001-");
     let chance = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     greeting.extend(format!("{:012}", chance.map_or(0, |since| since.subsec_nanos())).as_bytes());
+    greeting
+}
+
+/// The bytes of a greeting that promises extensions (BEP 10).
+pub fn extended_greeting(info_hash: &[u8; 20]) -> Vec<u8> {
+    let mut greeting = greeting(info_hash);
+    greeting[25] |= 0x10;
     greeting
 }
 

@@ -163,8 +163,10 @@ impl Extras {
         let connected: Vec<_> = side
             .torrent
             .met()
-            .values()
-            .filter_map(|met| {
+            .iter()
+            // Where it listens itself is not where its connection comes from.
+            .filter(|(address, _)| **address != side.address)
+            .filter_map(|(_, met)| {
                 let mut flags = PexFlags::REACHABLE;
                 if met.encrypted {
                     flags = PexFlags(flags.0 | PexFlags::ENCRYPTION.0);
@@ -306,6 +308,7 @@ mod tests {
 
     use super::*;
     use crate::hash::InfoHashes;
+    use crate::torrent::Met;
 
     fn torrent() -> Arc<Torrent> {
         let hashes = InfoHashes { v1: Some([1; 20]), v2: None };
@@ -320,6 +323,24 @@ mod tests {
             Side { torrent, ready: None, ids: &ids, outbound: &mut outbound, address, key: None, v2: true };
         act(&mut Extras::new(now), &mut side);
         std::mem::take(outbound.buffer())
+    }
+
+    #[test]
+    fn a_peer_is_told_of_others_and_not_of_itself() {
+        let torrent = torrent();
+        let listening = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
+        for (connection, port) in [(1, 6881), (2, 6882)] {
+            let met = Met { listen: listening(port), client: None, encrypted: false, upload_only: false };
+            torrent.meet_peer(SocketAddr::from(([192, 0, 2, 1], connection)), met);
+        }
+        let sent = with(&torrent, Instant::now(), |extras, side| {
+            let ids = ExtensionIds::own(&[Extension::Pex]);
+            extras.exchange(&mut Side { ids: &ids, outbound: side.outbound, ..*side });
+        });
+        let ExtendedMessage::Pex(told) = ExtendedMessage::decode(sent[5], &sent[6..]).unwrap() else {
+            panic!("no exchange in {sent:?}")
+        };
+        assert_eq!(told.added.iter().map(|peer| Some(peer.address)).collect::<Vec<_>>(), [listening(6882)]);
     }
 
     /// libtorrent asks anew as soon as it is refused.
