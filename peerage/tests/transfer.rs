@@ -370,6 +370,20 @@ fn other_bytes_are_not_shared_under_a_torrent() {
 }
 
 #[test]
+fn who_is_asked_for_the_torrent_is_shown_before_anybody_has_it() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let link = format!("magnet:?xt=urn:btih:{}", "ab".repeat(20));
+    let mut first = ada.start(&[&["get", &link, "--json"][..], &ALONE].concat());
+    let address = first.event("listening")["addresses"][0].as_str().unwrap().to_owned();
+    let mut second = ben.start(&[&["get", &link, "--json", "--peer", &address][..], &ALONE].concat());
+    let mut progress = std::iter::repeat_with(|| second.event("progress")["transfer"].take());
+    let met = progress.find(|transfer| transfer["peers_connected"] == 1).unwrap();
+    assert_eq!((&met["state"], &met["peers_known"]), (&"fetching_metadata".into(), &1.into()), "{met}");
+    let mut progress = std::iter::repeat_with(|| first.event("progress")["transfer"].take());
+    progress.find(|transfer| transfer["peers_connected"] == 1).unwrap();
+}
+
+#[test]
 fn the_same_content_is_one_transfer() {
     let ada = Machine::new();
     holiday(&ada.path("holiday"));
