@@ -503,6 +503,11 @@ async fn attend(
         if haste.is_due(Instant::now(), alone) {
             node.door.hurry(torrent).await;
         }
+        if reached && !now_at.finished && now_at.stats.left > 0 {
+            // More is wanted now than when the goal was reached.
+            reached = false;
+            announce(node, entry, torrent, Some(running)).await;
+        }
         let goal = entry.facts().goal();
         let due = due(entry, goal, &now_at);
         if now_at.finished && !reached && due == Some(Duration::ZERO) {
