@@ -155,6 +155,35 @@ fn a_full_disk_is_told_and_waited_out() {
     });
 }
 
+/// A disk that takes writes into memory and cannot put them on its device: the flush fails, and the next one would not, because the kernel
+/// calls clean what it dropped.
+#[test]
+fn what_a_disk_failed_to_keep_is_fetched_again() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(12 * MEBIBYTE);
+        let (under, out) = (pair.path("under"), pair.path("out"));
+        let device = SmallDisk::mount(&under, 6);
+        let image = under.join("image");
+        let disk = SmallDisk::mount_image(&out, &image, 64);
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &["--seed"]);
+        let told = words(&problem(&mut get, "error"));
+        assert!(told.contains("flush") && told.contains("out/film.mkv"), "{told}");
+        device.resize(100);
+        progress(&mut get, "all of it", |transfer| {
+            transfer["state"] == "seeding" && transfer["verified"] == 12 * MEBIBYTE
+        });
+        get.signal("INT");
+        get.end();
+        // Nothing that is only in memory.
+        disk.pull_out();
+        let _disk = SmallDisk::mount_image(&out, &image, 64);
+        assert_same(&film, &out.join("film.mkv"));
+    });
+}
+
 #[test]
 fn a_read_only_folder_is_told_and_waited_out() {
     alone(|| {

@@ -41,7 +41,7 @@ impl Problem {
 
     /// Whether it may be over by itself: what has it goes on then.
     pub fn passes(&self) -> bool {
-        matches!(&*self.code, "no_space" | "read_only" | "vanished")
+        matches!(&*self.code, "no_space" | "read_only" | "vanished" | "device")
     }
 
     /// That something (a link, a torrent) is refused, with all that is told of why.

@@ -17,7 +17,7 @@ mod write;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::io::Errno;
@@ -27,6 +27,7 @@ use crate::files::{FileKey, OpenFile};
 use crate::{Block, FilePool, FileStamp, Layout, PieceIndex, PieceSet, Quota, StorageError, platform};
 
 pub use dispute::Yielded;
+pub use finish::FlushError;
 pub use sending::Sending;
 
 use dispute::Dispute;
@@ -97,8 +98,6 @@ pub struct Store {
     budget: Option<Budget>,
     /// Whether `Place::InPlace` names a file rather than a folder, once looked up.
     is_single: OnceLock<bool>,
-    /// A flush failed: the kernel may have dropped what it could not write, and the next flush would not say so.
-    flush_failed: AtomicBool,
     /// How often bytes on disk were found to be others than those written.
     losses: AtomicU64,
 }
@@ -167,7 +166,6 @@ impl Store {
             entries: Mutex::new(entries),
             budget: None,
             is_single: OnceLock::new(),
-            flush_failed: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             layout,
             place,

@@ -68,7 +68,7 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
             Err(Fault::Problem(problem)) => problem,
         };
         let busy = problem.code == "busy";
-        info!(id = entry.id.0, %problem, "transfer failed");
+        info!(id = entry.id.0, %problem, causes = ?problem.causes, "transfer failed");
         set_state(&node, &entry, State::Error, Some(problem));
         let again =
             async { if busy { tokio::time::sleep(BUSY_RETRY).await } else { std::future::pending().await } };
@@ -569,7 +569,7 @@ async fn keep_layers(entry: &Arc<Entry>, running: &Arc<Running>) {
     let (owner, running) = (entry.clone(), running.clone());
     let kept = blocking(move || owner.slot.write_torrent(&running.whole_metainfo().to_bytes()));
     if let Ok(Err(error)) = kept.await {
-        warn!(%error, "hashes that peers told will be asked for again");
+        warn!(error = error.in_full(), "hashes that peers told will be asked for again");
     }
 }
 

@@ -66,6 +66,10 @@ pub(super) fn cannot_write(stall: &Stall) -> Problem {
         StorageErrorKind::Vanished => {
             ("vanished", "bring the folder back: it goes on by itself within seconds")
         }
+        StorageErrorKind::Device => (
+            "device",
+            "look at the disk (`dmesg` tells more): it goes on by itself within seconds when that works again",
+        ),
         StorageErrorKind::NotPermitted => (
             "storage",
             "make the folder writable, or choose another with -o DIR; then `peerage resume`, or the same command, goes on",

@@ -155,7 +155,7 @@ fn a_journal_of_other_content_is_refused() {
         [(b"another".as_slice(), PIECES, 2), (b"content", 5, 2), (b"content", PIECES, 3)]
     {
         let error = Journal::open_under(&path, identity, pieces, entries, BOOT).unwrap_err();
-        assert!(error.to_string().contains("other content"), "{error}");
+        assert!(error.in_full().contains("other content"), "{error}");
     }
     std::fs::write(&path, "something else entirely").unwrap();
     assert!(Journal::open_under(&path, b"content", PIECES, 2, BOOT).is_err());

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{BLOCK, Content, TinyDisk, bytes, file, pad, path};
+use crate::testing::{BLOCK, Content, FullDevice, TinyDisk, bytes, file, pad, path};
 use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, RelPath, StorageErrorKind};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -282,7 +282,10 @@ mod changes {
         let full = PieceSet::full(content.layout.piece_count());
         let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), full, vec![]);
         let error = read(&store, content.piece(0)).unwrap_err();
-        assert!(error.to_string().contains("symbolic link"), "{error}");
+        assert!(
+            matches!(&error, ReadError::Storage(error) if error.in_full().contains("symbolic link")),
+            "{error:?}"
+        );
     }
 
     #[test]
@@ -397,8 +400,8 @@ mod writing {
         let content = Content::single(BLOCK, PIECE);
         std::fs::write(dir.path().join("file"), bytes(5 * BLOCK, 9)).unwrap();
         let store = content.download(dir.path());
-        let error = write_all(&content, &store).unwrap_err().to_string();
-        assert!(error.contains("move it away") && error.contains("81920 bytes"), "{error}");
+        let error = write_all(&content, &store).unwrap_err().in_full();
+        assert!(error.contains("move it away") && error.contains("81920 bytes"), "{error:?}");
         assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), bytes(5 * BLOCK, 9));
         std::fs::remove_file(dir.path().join("file")).unwrap();
         write_all(&content, &store).unwrap();
@@ -414,15 +417,15 @@ mod writing {
         let store = content.download(dir.path());
         write_piece(&content, &store, 0).unwrap();
         std::fs::hard_link(dir.path().join("A"), dir.path().join("a")).unwrap();
-        let error = write_piece(&content, &store, 2).unwrap_err().to_string();
-        assert!(error.contains("same file"), "{error}");
+        let error = write_piece(&content, &store, 2).unwrap_err().in_full();
+        assert!(error.contains("same file"), "{error:?}");
         assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0]);
         // Nor after a restart, when only the stamp of a complete file tells.
         write_piece(&content, &store, 1).unwrap();
         let (verified, stamps) = (store.verified(), store.stamps());
         let place = store.place.clone();
         let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), verified, stamps);
-        assert!(write_piece(&content, &store, 2).unwrap_err().to_string().contains("same file"));
+        assert!(write_piece(&content, &store, 2).unwrap_err().in_full().contains("same file"));
         // Once it is another file, it is written, whatever its number was before.
         std::fs::remove_file(dir.path().join("a")).unwrap();
         write_piece(&content, &store, 2).unwrap();
@@ -462,13 +465,54 @@ mod writing {
         write_piece(&content, &store, 0).unwrap();
         store.close();
         std::fs::rename(&folder, dir.path().join("away")).unwrap();
-        assert_eq!(store.sync().unwrap_err().kind(), StorageErrorKind::Vanished);
+        let failed = store.sync().unwrap_err();
+        assert!(failed.error.kind() == StorageErrorKind::Vanished && failed.lost.is_empty());
         std::fs::rename(dir.path().join("away"), &folder).unwrap();
         assert!(store.lock()[0].dirty, "still to be flushed");
         store.sync().unwrap();
         assert!(!store.lock()[0].dirty);
         store.flush_later(&store.verified());
         assert!(store.lock()[0].dirty && !store.lock()[1].dirty);
+    }
+
+    /// After a failed flush the kernel calls clean what it dropped: the next one succeeds, and the bytes are not on the disk.
+    #[test]
+    fn what_a_failed_flush_covered_is_believed_only_as_far_as_it_is_read_from_the_disk() {
+        let Some(disk) = FullDevice::new(6) else { return };
+        let content =
+            Content::new(vec![file("film", 12 << 20), file("note", 9)], 1 << 20, Alignment::PerFile);
+        let store = content.download(&disk.path());
+        write_all(&content, &store).unwrap();
+        assert!(store.verified().is_full());
+        let failed = store.sync().unwrap_err();
+        assert!(failed.error.kind().passes(), "{}", failed.error);
+        assert!(failed.lost.is_full() && store.verified().is_empty(), "nothing of it is served or recorded");
+        disk.make_room();
+        let truth = content.truth(crate::testing::Hashes::V1);
+        let mut lost = failed.lost;
+        // A file may tell late of what failed before there was room.
+        for round in 0.. {
+            let found = crate::recheck(&store, &truth, &lost, 2, &|_| true);
+            assert!(
+                round > 0 || !found.refuted.is_empty(),
+                "the kernel kept everything: this disk tests nothing"
+            );
+            match store.sync() {
+                Ok(()) => break,
+                Err(failed) => lost = failed.lost,
+            }
+            assert!(round < 3, "{lost:?}");
+        }
+        store.close();
+        let proven = store.verified();
+        disk.remount();
+        let found = crate::recheck(&store, &truth, &proven, 2, &|_| true);
+        assert!(found.refuted.is_empty(), "{:?} of {proven:?}", found.refuted);
+        for piece in (0..13).filter(|piece| !proven.contains(*piece)) {
+            write_piece(&content, &store, piece).unwrap();
+        }
+        store.sync().unwrap();
+        content.assert_at(&disk.path());
     }
 
     #[test]
@@ -482,7 +526,7 @@ mod writing {
             symlink(target, dir.path().join(plant)).unwrap();
             let store = content.download(dir.path());
             let error = write_all(&content, &store).unwrap_err();
-            assert!(error.to_string().contains("symbolic link"), "{error}");
+            assert!(error.in_full().contains("symbolic link"), "{error:?}");
             assert_eq!(std::fs::read(outside.path().join("victim")).unwrap(), b"precious");
             assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
         }
@@ -548,7 +592,7 @@ mod writing {
         disk.remount("ro");
         let content = Content::single(BLOCK, PIECE);
         let error = write_all(&content, &content.download(&disk.path())).unwrap_err();
-        assert_eq!(error.kind(), StorageErrorKind::ReadOnly, "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::ReadOnly, "{error:?}");
     }
 
     #[test]
@@ -559,7 +603,7 @@ mod writing {
             let place = Place::Download { folder: disk.path(), root: None, preallocation };
             let store = content.download_to(place);
             let error = write_all(&content, &store).unwrap_err();
-            assert_eq!(error.kind(), StorageErrorKind::NoSpace, "{error}");
+            assert_eq!(error.kind(), StorageErrorKind::NoSpace, "{error:?}");
             disk.remount("size=4m");
             write_all(&content, &store).unwrap();
             content.assert_at(&disk.path());
@@ -588,7 +632,7 @@ mod writing {
         write_piece(&content, &second, 0).unwrap();
         let error = write_piece(&content, &second, 1).unwrap_err();
         assert_eq!(error.kind(), StorageErrorKind::NoSpace);
-        assert!(error.to_string().contains("quota"), "{error}");
+        assert!(error.in_full().contains("quota"), "{error:?}");
         drop(first);
         write_all(&content, &second).unwrap();
         drop(second);

@@ -187,8 +187,8 @@ impl Actor {
                 Some(message) = inbox.recv() => self.message(message),
                 outcome = self.records.outcome() => {
                     let now = Instant::now();
-                    if let Err(error) = self.records.heed(outcome, now) {
-                        self.stall(now, &error);
+                    if let Err(failed) = self.records.heed(outcome, now) {
+                        self.not_flushed(now, &failed);
                     }
                 }
                 () = &mut timer => {}

@@ -103,7 +103,7 @@ pub struct Stall {
 
 impl From<&StorageError> for Stall {
     fn from(error: &StorageError) -> Self {
-        Self { why: error.to_string(), kind: error.kind() }
+        Self { why: error.in_full(), kind: error.kind() }
     }
 }
 

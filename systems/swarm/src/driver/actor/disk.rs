@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, PieceIndex, PieceSet, Rechecked, StorageError, Yielded, recheck};
+use peerage_content::{FlushError, Intake, PieceIndex, PieceSet, Rechecked, StorageError, Yielded, recheck};
 use tracing::{info, warn};
 
 use super::super::link::Order;
@@ -37,13 +37,23 @@ impl Actor {
     /// Waits before the files are used again.
     pub(super) fn stall(&mut self, now: Instant, error: &StorageError) {
         if self.stalled.is_none() {
-            warn!(%error, "storage does not do as asked; trying again shortly");
+            warn!(error = error.in_full(), "storage does not do as asked; trying again shortly");
             self.stalls += 1;
         }
         let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
         self.stalled = Some((Stall::from(error), now + pause));
         self.flow(now);
         self.publish_now(now);
+    }
+
+    /// What was written may not be on the disk, and is hashed from there when it works again.
+    pub(super) fn not_flushed(&mut self, now: Instant, FlushError { error, lost }: &FlushError) {
+        self.stall(now, error);
+        self.heed_losses(now);
+        for piece in lost.iter() {
+            self.suspect.insert(piece);
+            self.records.suspect(piece, now);
+        }
     }
 
     /// When complete files are to be compared with their stamps.
