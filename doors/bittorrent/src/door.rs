@@ -6,6 +6,7 @@
 
 mod connections;
 mod finding;
+mod greetings;
 mod registry;
 
 use std::io;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use peerage_content::BlockPool;
 use peerage_swarm::core::{Found, PeerKey};
 use peerage_swarm::driver::{Activity, Dialer, Transfer};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -106,6 +107,15 @@ pub(crate) struct Search {
     /// Requests that wait for their connection to send them.
     requests: Vec<(PeerKey, u32)>,
     peers: u64,
+}
+
+impl Search {
+    /// A peer is gone, and with it what it was to be asked.
+    pub(crate) fn left(&mut self, peer: PeerKey, address: SocketAddr) {
+        self.fetch.left(peer);
+        self.holders.remove(&address);
+        self.requests.retain(|(key, _)| *key != peer);
+    }
 }
 
 /// A connection that has been greeted.
@@ -260,8 +270,12 @@ impl Torrent {
             Some(ready) => ready.transfer.known(addresses, found).await,
             None => {
                 let seek = self.seek_sender().clone();
-                if let Some(seek) = seek {
-                    let _ = seek.send((addresses, found)).await;
+                let Some(seek) = seek else { return };
+                // The search may end while its inbox is full.
+                if let Err(SendError((addresses, found))) = seek.send((addresses, found)).await
+                    && let Some(ready) = self.ready()
+                {
+                    ready.transfer.known(addresses, found).await;
                 }
             }
         }
@@ -548,6 +562,20 @@ mod tests {
             torrent.known(vec![address(3)], found).await;
             assert_eq!(inbox.try_recv(), Ok((vec![address(3)], found)));
         }
+    }
+
+    /// Otherwise whoever is left would wake each other for it without end.
+    #[test]
+    fn what_a_peer_was_to_be_asked_goes_with_it() {
+        let torrent = torrent();
+        let now = Instant::now();
+        let keys = [torrent.seek_key(), torrent.seek_key()];
+        // Eight pieces: each of them is to be asked for four.
+        keys.iter().for_each(|key| assert!(torrent.search().fetch.joined(*key, 8 << 14)));
+        assert_eq!(torrent.requests_of(keys[0], now).len(), 4);
+        assert_eq!(torrent.search().requests.len(), 4);
+        torrent.search().left(keys[1], address(2));
+        assert!(torrent.search().requests.is_empty());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use super::DoorInner;
+use super::greetings::Greetings;
 use crate::hash::SwarmHash;
 use crate::listen;
 use crate::peer::greet::{self, Finder, GreetError};
@@ -44,9 +45,9 @@ impl DoorInner {
     }
 
     pub(super) async fn accept_all(self: Arc<Self>, listener: TcpListener) {
-        let greetings = Arc::new(Semaphore::new(GREETINGS_MAX));
+        let (places, greetings) = (Arc::new(Semaphore::new(GREETINGS_MAX)), Arc::new(Greetings::default()));
         loop {
-            let Ok(greeting) = greetings.clone().acquire_owned().await else { return };
+            let Ok(place) = places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.cancel.cancelled() => return,
@@ -61,14 +62,20 @@ impl DoorInner {
                 }
             };
             let door = self.clone();
+            let address = crate::address::canonical(address);
+            let turn = greetings.begin(address.ip());
             self.tasks.spawn(async move {
-                let Some(permit) = door.room().await else { return };
-                let address = crate::address::canonical(address);
-                let greeted = tokio::select! {
-                    greeted = greet::accept(&mut socket, address, door.peer_id, door.encryption, &*door) => greeted,
-                    () = door.cancel.cancelled() => return,
+                let greeting = async {
+                    let permit = door.room().await?;
+                    let greeting = greet::accept(&mut socket, address, door.peer_id, door.encryption, &*door);
+                    Some((permit, greeting.await))
                 };
-                drop(greeting);
+                let greeted = tokio::select! {
+                    greeted = turn.greet(greeting) => greeted.flatten(),
+                    () = door.cancel.cancelled() => None,
+                };
+                drop((turn, place));
+                let Some((permit, greeted)) = greeted else { return };
                 let outcome = match greeted {
                     Ok(hello) => door.converse(socket, hello).await,
                     Err(error) => Err(error),

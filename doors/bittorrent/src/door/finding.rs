@@ -200,7 +200,8 @@ impl DoorInner {
                 () = until(seek.poll_timeout()), if talks.len() < SEEK_TALKS => {}
             }
         }
-        while let Ok((addresses, found)) = inbox.try_recv() {
+        inbox.close();
+        while let Some((addresses, found)) = inbox.recv().await {
             addresses.into_iter().for_each(|address| seek.learn(Instant::now(), address, found));
         }
         for (address, found) in seek.idle() {

@@ -157,7 +157,9 @@ impl Extras {
 
     /// Tells the peer of others, once a minute.
     pub(super) fn exchange(&mut self, side: &mut Side<'_>) {
-        if side.torrent.is_private() || side.ids.get(Extension::Pex).is_none() {
+        let now = Instant::now();
+        let is_due = now >= self.tell.poll_timeout();
+        if !is_due || side.torrent.is_private() || side.ids.get(Extension::Pex).is_none() {
             return;
         }
         let connected: Vec<_> = side
@@ -177,7 +179,7 @@ impl Extras {
                 Some(PexPeer { address: met.listen?, flags })
             })
             .collect();
-        if let Some(message) = self.tell.poll(Instant::now(), side.address, connected) {
+        if let Some(message) = self.tell.poll(now, side.address, connected) {
             side.send(&ExtendedMessage::Pex(message));
         }
     }
@@ -290,10 +292,7 @@ impl Extras {
             ready.trees.left(key);
         }
         if let Some(key) = self.seeking.take() {
-            let mut search = torrent.search();
-            search.fetch.left(key);
-            search.holders.remove(&address);
-            drop(search);
+            torrent.search().left(key, address);
             torrent.metadata_turn();
         }
     }
