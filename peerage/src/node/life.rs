@@ -1,5 +1,6 @@
 //! The task of one transfer: from what was asked to a running transfer, and what follows from its progress.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::begin::{Belief, LOOK_AGAIN, begin, config, let_in};
 use super::entry::{Entry, Running, now};
 use super::queue::Turn;
 use super::share::hash_for;
-use super::state::{cannot_write, set_state, state_of};
+use super::state::{cannot_use, set_state, state_of};
 use super::{AddError, Inner};
 use crate::model::{AddRequest, Event, GetRequest, Link, Problem, Role, SeedGoal, State, TransferId};
 
@@ -335,6 +336,8 @@ async fn fetched(
         return Ok((metainfo, torrent, Belief::Journal));
     }
     let Some(magnet) = magnet else { return Err(Problem::new("refused", "the torrent was not kept").into()) };
+    let given = named_peers(&entry.facts().record.request).0.len();
+    entry.facts().given = u32::try_from(given).unwrap_or(u32::MAX);
     set_state(node, entry, State::FetchingMetadata, None);
     let torrent = enter(node, entry, magnet.hashes, None)?;
     {
@@ -386,24 +389,30 @@ fn enter(
     Ok(torrent)
 }
 
-/// Tells the torrent of the peers that the user or the link named. Addresses count at once; names are looked up on the side, since a
-/// link may hold many that lead nowhere.
-async fn introduce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>) {
-    let request = entry.facts().record.request.clone();
-    let (mut addresses, magnet) = match request {
-        AddRequest::Share(share) => (share.options.peers, None),
+/// The peers that the user or the link named: addresses, and names to be looked up.
+fn named_peers(request: &AddRequest) -> (Vec<SocketAddr>, Vec<String>) {
+    let (options, magnet) = match request {
+        AddRequest::Share(share) => (&share.options, None),
         AddRequest::Get(GetRequest { link: Link::Name(name), options, .. }) => {
-            (options.peers, name.parse::<Magnet>().ok())
+            (options, name.parse::<Magnet>().ok())
         }
-        AddRequest::Get(get) => (get.options.peers, None),
+        AddRequest::Get(get) => (&get.options, None),
     };
-    let mut names = Vec::new();
+    let (mut addresses, mut names) = (options.peers.clone(), Vec::new());
     for peer in magnet.into_iter().flat_map(|magnet| magnet.peers) {
         match peer {
             PeerAddress::Ip(address) => addresses.push(address),
             named => names.push(named.to_string()),
         }
     }
+    (addresses, names)
+}
+
+/// Tells the torrent of the peers that the user or the link named. Addresses count at once; names are looked up on the side, since a
+/// link may hold many that lead nowhere.
+async fn introduce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>) {
+    let request = entry.facts().record.request.clone();
+    let (addresses, mut names) = named_peers(&request);
     entry.facts().given = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     node.door.introduce(torrent, addresses).await;
     names.truncate(NAMES_MAX);
@@ -485,7 +494,7 @@ async fn attend(
         if let Activity::Stalled(stall) = &now_at.activity
             && !stall.kind.passes()
         {
-            return Err(cannot_write(stall));
+            return Err(cannot_use(stall, entry.role));
         }
         // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21). Told first:
         // who waits for the end may end everything at once.

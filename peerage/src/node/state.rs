@@ -24,7 +24,7 @@ pub(super) fn state_of(
         Activity::Downloading if role == Role::Share => (State::Seeding, None),
         Activity::Downloading => (State::Downloading, None),
         Activity::Seeding => (State::Seeding, None),
-        Activity::Stalled(stall) => (State::Error, Some(cannot_write(stall))),
+        Activity::Stalled(stall) => (State::Error, Some(cannot_use(stall, role))),
         Activity::Changed(path) => (State::Changed, Some(changed(path, role))),
         Activity::Incomplete(path) => (State::Seeding, Some(incomplete(path, progress.verified_bytes, size))),
     }
@@ -54,8 +54,8 @@ fn incomplete(path: &str, verified: u64, size: u64) -> Problem {
     Problem { causes: vec![format!("{path:?} is the first that is not whole")], ..told }
 }
 
-/// Storage does not take data.
-pub(super) fn cannot_write(stall: &Stall) -> Problem {
+/// Storage does not take or give data.
+pub(super) fn cannot_use(stall: &Stall, role: Role) -> Problem {
     let (code, hint) = match stall.kind {
         StorageErrorKind::NoSpace => {
             ("no_space", "make room, or raise disk_quota if one is set: it goes on by itself within seconds")
@@ -70,6 +70,9 @@ pub(super) fn cannot_write(stall: &Stall) -> Problem {
             "device",
             "look at the disk (`dmesg` tells more): it goes on by itself within seconds when that works again",
         ),
+        StorageErrorKind::NotPermitted if role == Role::Share => {
+            ("storage", "make the files readable; then `peerage resume`, or the same command, goes on")
+        }
         StorageErrorKind::NotPermitted => (
             "storage",
             "make the folder writable, or choose another with -o DIR; then `peerage resume`, or the same command, goes on",
@@ -79,7 +82,11 @@ pub(super) fn cannot_write(stall: &Stall) -> Problem {
             "move away what is in the way, or choose another folder with -o DIR; then `peerage resume`, or the same command, goes on",
         ),
     };
-    let told = Problem::new(code, "the data cannot be written").hint(hint);
+    let what = match role {
+        Role::Share => "the files cannot be read",
+        Role::Get => "the data cannot be written",
+    };
+    let told = Problem::new(code, what).hint(hint);
     Problem { causes: vec![stall.why.clone()], ..told }
 }
 

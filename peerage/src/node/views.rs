@@ -79,8 +79,11 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
     let info = running.map(|running| &running.metainfo.info);
     let progress = running.map(|running| running.transfer.progress().borrow().clone()).unwrap_or_default();
     let stats = &progress.stats;
-    let (peers_connected, peers_known) = match (&facts.running, &facts.torrent) {
-        (None, Some(torrent)) => (torrent.connected(), torrent.sought().max(torrent.connected())),
+    // The transfer meets those who told of the torrent a moment after it began.
+    let (peers_connected, peers_known) = match &facts.torrent {
+        Some(torrent) if facts.state == State::FetchingMetadata => {
+            (torrent.connected(), torrent.sought().max(torrent.connected()))
+        }
         _ => (stats.peers_connected, stats.peers_known),
     };
     // Numbers are published now and then: without peers nothing moves, whatever they said last.
