@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peerage_e2e::faults::{ALONE, Chance, Diary, SmallDisk, bytes_over, problem, progress, words};
-use peerage_e2e::peerage::output;
+use peerage_e2e::peerage::{objects, output};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
 use serde_json::Value;
@@ -298,6 +298,43 @@ fn a_disk_that_vanished_between_two_runs_is_not_taken_for_an_empty_folder() {
         get.complete();
         assert_same(&film, &out.join("film.mkv"));
         assert!(bytes_over("lo") - before < 8 * MEBIBYTE as u64, "what was on it is not fetched again");
+    });
+}
+
+#[test]
+fn a_share_whose_disk_is_not_there_at_the_start_waits_for_it() {
+    alone(|| {
+        let pair = Pair::new();
+        let (out, home, ada) = (pair.path("out"), pair.path("disk"), pair.path("ada"));
+        let disk = SmallDisk::mount(&home, 40);
+        let mounted = disk.also_at(&out);
+        sample::file(&out.join("album/song.ogg"), 5, MEBIBYTE);
+        let listen = [&["--listen", "127.0.0.1:7001"], &ALONE[..]].concat();
+        let up = || {
+            let mut daemon = Peerage::up(&ada, &listen);
+            daemon.event("listening");
+            daemon
+        };
+        let shown = || objects(&ada, &["show", "1"]).remove(0);
+        let daemon = up();
+        output(&ada, &["share", out.join("album").to_str().unwrap(), "--background"]);
+        let shared = shown();
+        output(&ada, &["down"]);
+        drop(daemon);
+        mounted.pull();
+        let _daemon = up();
+        let told = until("words about the disk", || {
+            let view = shown();
+            (view["state"] == "error").then(|| words(&view["problem"]))
+        });
+        assert!(
+            told.contains("out/album") && told.contains("No such file") && told.contains("mount"),
+            "{told}"
+        );
+        let _mounted = disk.also_at(&out);
+        let back = until("the share", || Some(shown()).filter(|view| view["state"] == "seeding"));
+        assert_eq!(back["magnet"], shared["magnet"], "it is what it was");
+        assert_eq!(back["hashed"], 0, "and is not hashed again");
     });
 }
 

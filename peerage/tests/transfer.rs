@@ -370,6 +370,38 @@ fn other_bytes_are_not_shared_under_a_torrent() {
 }
 
 #[test]
+fn a_selection_of_what_is_complete_already_is_fetched_before_it_is_called_complete() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    for (file, seed) in [("one", 1), ("two", 2), ("three", 3)] {
+        fs::create_dir_all(ada.path("album")).unwrap();
+        fs::write(ada.path("album").join(file), bytes(seed, 300_000)).unwrap();
+    }
+    let mut share = ada.start(&[&["share", "album", "--json"][..], &ALONE].concat());
+    let link = share.event("metadata")["transfer"]["magnet"].as_str().unwrap().to_owned();
+    let _daemon = ben.daemon();
+    for (file, seed) in [("one", 1), ("two", 2), ("three", 3)] {
+        let mut get = ben.start(&["get", &link, "-o", "down", "--only", file, "--json"]);
+        get.event("complete");
+        assert!(fs::read(ben.path("down/album").join(file)).unwrap() == bytes(seed, 300_000), "{file}");
+        assert_eq!(get.end(), Some(0));
+    }
+}
+
+#[test]
+fn who_is_asked_for_the_torrent_is_shown_before_anybody_has_it() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let link = format!("magnet:?xt=urn:btih:{}", "ab".repeat(20));
+    let mut first = ada.start(&[&["get", &link, "--json"][..], &ALONE].concat());
+    let address = first.event("listening")["addresses"][0].as_str().unwrap().to_owned();
+    let mut second = ben.start(&[&["get", &link, "--json", "--peer", &address][..], &ALONE].concat());
+    let mut progress = std::iter::repeat_with(|| second.event("progress")["transfer"].take());
+    let met = progress.find(|transfer| transfer["peers_connected"] == 1).unwrap();
+    assert_eq!((&met["state"], &met["peers_known"]), (&"fetching_metadata".into(), &1.into()), "{met}");
+    let mut progress = std::iter::repeat_with(|| first.event("progress")["transfer"].take());
+    progress.find(|transfer| transfer["peers_connected"] == 1).unwrap();
+}
+
+#[test]
 fn the_same_content_is_one_transfer() {
     let ada = Machine::new();
     holiday(&ada.path("holiday"));

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,8 @@ pub struct Torrent {
     met: Mutex<HashMap<SocketAddr, Met>>,
     present: Mutex<HashMap<PeerId, Presence>>,
     seek: Mutex<Option<mpsc::Sender<Named>>>,
+    /// Addresses that the search for the metadata knows of.
+    sought: AtomicUsize,
     door: Weak<DoorInner>,
     pool: BlockPool,
     cancel: CancellationToken,
@@ -186,6 +189,7 @@ impl Torrent {
             met: Mutex::default(),
             present: Mutex::default(),
             seek: Mutex::default(),
+            sought: AtomicUsize::new(0),
             door,
             pool,
             cancel,
@@ -402,6 +406,15 @@ impl Torrent {
     /// Peers that are connected, before and after the metadata is known.
     pub fn connected(&self) -> usize {
         self.present().len()
+    }
+
+    /// Addresses at which the metadata was asked for, or will be.
+    pub fn sought(&self) -> usize {
+        self.sought.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn seeks_at(&self, addresses: usize) {
+        self.sought.store(addresses, Ordering::Relaxed);
     }
 
     /// Sends away up to `count` peers that do not offer the metadata, those first that we have talked to for longest, and at least for

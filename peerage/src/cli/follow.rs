@@ -209,7 +209,7 @@ fn is_verified(view: &TransferView) -> bool {
         State::Paused => view.finished.is_some(),
         _ => false,
     };
-    view.role == Role::Get && at_rest
+    view.role == Role::Get && at_rest && view.wanted.is_none_or(|wanted| view.verified >= wanted)
 }
 
 fn step_event(step: Step, view: &TransferView) -> Event {

@@ -28,7 +28,7 @@ use super::{Inner, OpError};
 use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem, State};
 
 /// How often files that are not there are looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// What is known of the bytes before anything was read.
 #[derive(Debug)]

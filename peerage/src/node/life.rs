@@ -1,6 +1,6 @@
 //! The task of one transfer: from what was asked to a running transfer, and what follows from its progress.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,16 @@ use peerage_bittorrent::magnet::{Magnet, PeerAddress};
 use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::torrent::Torrent;
 use peerage_bittorrent::tracker::{self, TrackerUrl};
+use peerage_content::Walked;
 use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info, warn};
 
-use super::Inner;
-use super::begin::{Belief, begin, config, let_in};
+use super::begin::{Belief, LOOK_AGAIN, begin, config, let_in};
 use super::entry::{Entry, Running, now};
 use super::queue::Turn;
 use super::share::hash_for;
 use super::state::{cannot_write, set_state, state_of};
+use super::{AddError, Inner};
 use crate::model::{AddRequest, Event, GetRequest, Link, Problem, Role, SeedGoal, State, TransferId};
 
 /// How long until a transfer that another process works on is tried again.
@@ -64,7 +65,7 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
                 let _ = tokio::task::spawn_blocking(move || forgotten.clear()).await;
                 return;
             }
-            Err(Fault::Same(other)) => super::AddError::Exists(other).into(),
+            Err(Fault::Same(other)) => AddError::Exists(other).into(),
             Err(Fault::Problem(problem)) => problem,
         };
         let busy = problem.code == "busy";
@@ -209,7 +210,7 @@ async fn shared(
     let AddRequest::Share(share) = request else {
         return Err(Problem::new("internal", "not a share").into());
     };
-    let (metainfo, belief) = match kept(entry, &share.path.0).await? {
+    let (metainfo, belief) = match kept_when_there(node, entry, &share.path.0).await? {
         Some(metainfo) => (metainfo, Belief::Journal),
         None => {
             set_state(node, entry, State::Hashing, None);
@@ -233,15 +234,53 @@ async fn shared(
     Ok((metainfo, torrent, belief))
 }
 
-/// The torrent of shared files as it was kept, if it still holds: it was given, or the files are as they were when it was made.
-async fn kept(entry: &Arc<Entry>, path: &std::path::Path) -> Result<Option<Metainfo>, Problem> {
-    let given = entry.facts().hashes.is_some();
-    let (entry, path) = (entry.clone(), path.to_owned());
-    blocking(move || {
-        let metainfo = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
-        metainfo.filter(|metainfo| given || is_unchanged(&entry, metainfo, &path))
-    })
-    .await
+/// What is known of shared files from before.
+enum Kept {
+    /// Their torrent, which still holds: it was given, or the files are as they were when it was made.
+    Torrent(Box<Metainfo>),
+    /// Nothing that still holds.
+    Nothing,
+    /// They were shared before, and are not there now: they may be on a disk that is not mounted.
+    Absent(Problem),
+}
+
+/// The torrent of shared files as it was kept, if it still holds. Waits while what was shared is not there.
+async fn kept_when_there(node: &Inner, entry: &Arc<Entry>, path: &Path) -> Result<Option<Metainfo>, Problem> {
+    loop {
+        let (owner, place) = (entry.clone(), path.to_owned());
+        let absent = match blocking(move || kept(&owner, &place)).await? {
+            Kept::Torrent(metainfo) => return Ok(Some(*metainfo)),
+            Kept::Nothing => return Ok(None),
+            Kept::Absent(problem) => problem,
+        };
+        set_state(node, entry, State::Error, Some(absent));
+        tokio::select! {
+            () = entry.retry.notified() => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+fn kept(entry: &Entry, path: &Path) -> Kept {
+    let metainfo = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
+    let Some(metainfo) = metainfo.map(Box::new) else { return Kept::Nothing };
+    if entry.facts().hashes.is_some() {
+        return Kept::Torrent(metainfo);
+    }
+    match peerage_content::walk(path) {
+        Err(error) if error.kind().passes() => Kept::Absent(absent(Problem::from(AddError::from(error)))),
+        Ok(walked) if walked.entries.is_empty() => {
+            Kept::Absent(absent(Problem::new("vanished", format!("{path:?} is empty"))))
+        }
+        Ok(walked) if is_unchanged(entry, &metainfo, path, &walked) => Kept::Torrent(metainfo),
+        _ => Kept::Nothing,
+    }
+}
+
+/// What was shared is not there now.
+fn absent(problem: Problem) -> Problem {
+    let hint = "bring back what was shared (mount its disk): it goes on by itself within seconds; `peerage remove` forgets it";
+    Problem { code: "vanished".to_owned(), ..problem.hint(hint) }
 }
 
 /// Runs what waits for the disk where waiting is no harm.
@@ -250,10 +289,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Whether files are as they were when they were hashed, so that they need not be hashed again.
-fn is_unchanged(entry: &Entry, metainfo: &Metainfo, path: &std::path::Path) -> bool {
+fn is_unchanged(entry: &Entry, metainfo: &Metainfo, path: &Path, walked: &Walked) -> bool {
     let Ok((identity, resumed)) = peerage_content::Journal::peek(&entry.slot.journal()) else { return false };
     let primary = metainfo.info.hashes.primary().map(|swarm| swarm.0).unwrap_or_default();
-    let Ok(walked) = peerage_content::walk(path) else { return false };
     let files = |entries: &[peerage_content::Entry]| {
         let mut files: Vec<_> = entries
             .iter()
@@ -464,6 +502,11 @@ async fn attend(
         let alone = now_at.activity == Activity::Downloading && now_at.stats.peers_connected == 0;
         if haste.is_due(Instant::now(), alone) {
             node.door.hurry(torrent).await;
+        }
+        if reached && !now_at.finished && now_at.stats.left > 0 {
+            // More is wanted now than when the goal was reached.
+            reached = false;
+            announce(node, entry, torrent, Some(running)).await;
         }
         let goal = entry.facts().goal();
         let due = due(entry, goal, &now_at);

@@ -416,6 +416,12 @@ impl Node {
         };
         running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
         running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
+        // Whoever looks next must not take what was complete for what is wanted now.
+        let misses = running.transfer.progress().borrow().stats.left > 0;
+        let at_rest = matches!(entry.facts().state, State::Seeding | State::Complete);
+        if misses && at_rest && entry.role == Role::Get {
+            state::set_state(&self.0, &entry, State::Downloading, None);
+        }
         entry.keep(|record| record.priorities = priorities).await;
         Ok(())
     }

@@ -164,6 +164,7 @@ impl DoorInner {
                     address
                 });
             }
+            torrent.seeks_at(seek.len());
             tokio::select! {
                 biased;
                 () = torrent.cancellation().cancelled() => break,

@@ -431,9 +431,11 @@ impl Actor {
                 self.super_seeding = config.super_seeding;
                 self.core.handle(now, Input::Configure(config));
             }
-            Control::Prioritise(ranges) => {
+            Control::Prioritise { ranges, done } => {
                 self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
+                self.publish_now(now);
+                let _ = done.send(());
             }
             Control::Await { reader, piece, at, done } => {
                 if self.store.is_verified(piece) {

@@ -131,7 +131,7 @@ pub struct Progress {
 pub(super) enum Control {
     Pause(bool),
     Configure(Config),
-    Prioritise(Vec<(Range<PieceIndex>, Priority)>),
+    Prioritise { ranges: Vec<(Range<PieceIndex>, Priority)>, done: oneshot::Sender<()> },
     Await { reader: ReaderId, piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
     WantBy { reader: ReaderId, piece: PieceIndex, at: Instant },
     ClearDeadlines(ReaderId),
@@ -216,9 +216,12 @@ impl Transfer {
         let _ = self.control(Control::Configure(config)).await;
     }
 
-    /// Says how much ranges of pieces are wanted.
-    pub async fn prioritise(&self, priorities: Vec<(Range<PieceIndex>, Priority)>) {
-        let _ = self.control(Control::Prioritise(priorities)).await;
+    /// Says how much ranges of pieces are wanted. When it returns, [`Transfer::progress`] tells what is missing now.
+    pub async fn prioritise(&self, ranges: Vec<(Range<PieceIndex>, Priority)>) {
+        let (done, taken_in) = oneshot::channel();
+        if self.control(Control::Prioritise { ranges, done }).await.is_ok() {
+            let _ = taken_in.await;
+        }
     }
 
     /// A name for one who reads while the content is fetched.
