@@ -488,16 +488,18 @@ fn a_live_transfer_is_seen_from_outside() {
     ada.run(&["config", "set", "metrics_open", "true"]);
     holiday(&ada.path("holiday"));
     let _daemon = ada.daemon();
-    let link = String::from_utf8(ada.run(&["share", "holiday", "--background"]).stdout).unwrap();
-    let mut get = ben.start(&[&["get", link.trim(), "--limit-down", "40k", "--json"][..], &ALONE].concat());
-    get.event("metadata");
-    // What a transfer tells is a moment old.
-    let mut shown = std::iter::repeat_with(|| ada.json(&["show", "1", "--files", "--json"]));
-    let shown = shown.find(|shown| shown["peers_connected"] == 1).unwrap();
-    assert_eq!(shown["state"], "seeding", "{shown}");
+    let mut share = ada.start(&["share", "holiday", "--json"]);
+    let link = share.event("metadata")["transfer"]["magnet"].as_str().unwrap().to_owned();
+    let mut get = ben.start(&[&["get", &link, "--limit-down", "40k", "--json"][..], &ALONE].concat());
+    // Each side counts for itself, once a second.
+    for side in [&mut get, &mut share] {
+        while side.event("progress")["transfer"]["peers_connected"] != 1 {}
+    }
     let peer = ada.json(&["peers", "1", "--json"]);
     assert_eq!((&peer["found"][0], &peer["transport"]), (&"incoming".into(), &"tcp".into()), "{peer}");
     assert!(peer["client"].as_str().unwrap().starts_with("Peerage"), "{peer}");
+    let shown = ada.json(&["show", "1", "--files", "--json"]);
+    assert_eq!((&shown["state"], &shown["peers_connected"]), (&"seeding".into(), &1.into()), "{shown}");
     assert_eq!(shown["file_list"].as_array().unwrap().len(), 3);
     let endpoint: Value =
         serde_json::from_slice(&fs::read(ada.path(".local/share/peerage/daemon.json")).unwrap()).unwrap();

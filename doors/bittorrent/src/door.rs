@@ -242,7 +242,7 @@ impl Door {
     /// Closes a torrent: its connections end.
     pub fn remove(&self, torrent: &Torrent) {
         let mut registry = self.0.registry();
-        torrent.swarms().for_each(|swarm| registry.release(swarm, torrent));
+        torrent.names().into_iter().for_each(|swarm| registry.release(swarm, torrent));
         drop(registry);
         torrent.close();
     }

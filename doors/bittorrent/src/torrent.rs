@@ -3,7 +3,7 @@
 //! A torrent begins as [`Stage::Seeking`] (a magnet link) or [`Stage::Ready`]. Connections belong to it in both stages; when the
 //! metadata arrives they stay and enter the transfer. The torrent owns no socket and no bytes of content.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -490,6 +490,11 @@ impl Torrent {
 
     pub(crate) fn swarms(&self) -> impl Iterator<Item = SwarmHash> + use<> {
         self.hashes_now().swarms()
+    }
+
+    /// All names that it ever had: its metadata may have fewer than a link claimed.
+    pub(crate) fn names(&self) -> BTreeSet<SwarmHash> {
+        self.hashes.swarms().chain(self.swarms()).collect()
     }
 
     /// Those of the metadata once it is known, those that a link named until then.

@@ -149,6 +149,11 @@ impl Trees {
         std::iter::from_fn(|| missing.poll_request(now, peer, |_, _| true)).collect()
     }
 
+    /// When to ask again what [`Trees::requests_of`] has for a peer, if nothing happens before.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.missing().poll_timeout(now)
+    }
+
     /// An answer of a peer. Returns the pieces whose hashes are known from now on; an error when it lied.
     pub(crate) fn hashes(
         &self,

@@ -257,6 +257,19 @@ async fn a_torrent_keeps_its_name_until_it_is_removed_and_then_it_is_the_next_on
     join_seed(&node, &metainfo).await;
 }
 
+/// A link can claim a hash of a kind that its metadata turns out not to have.
+#[tokio::test]
+async fn a_name_that_only_the_link_had_is_given_up_too() {
+    let (_room, source, metainfo) = small_torrent();
+    let node = Node::open(Encryption::Allow).await;
+    let claimed = InfoHashes { v2: Some([9; 32]), ..metainfo.info.hashes };
+    let torrent = node.door.add(claimed, None);
+    node.start(&metainfo, &torrent, Place::InPlace(source), true);
+    node.door.remove(&torrent);
+    let next = node.door.add(claimed, None);
+    assert!(node.door.name(&next, claimed));
+}
+
 /// Seeds with nothing to do must not keep others from connecting.
 #[tokio::test]
 async fn an_idle_connection_makes_room_for_another() {

@@ -74,7 +74,7 @@ impl Door {
     pub async fn learn_private(&self, torrent: &Torrent, private: bool) {
         torrent.set_private(private);
         if private {
-            self.unpublish(torrent.swarms()).await;
+            self.unpublish(torrent.names()).await;
         }
     }
 
@@ -122,7 +122,7 @@ impl Door {
     /// Ends announcing; trackers are told. A name that another torrent has come to meanwhile goes on being announced for that one.
     pub async fn withdraw(&self, torrent: &Torrent) {
         let is_its_own = |swarm: &SwarmHash| !self.0.registry().is_wanted_by_others(*swarm, torrent);
-        let swarms: Vec<SwarmHash> = torrent.swarms().filter(is_its_own).collect();
+        let swarms: Vec<SwarmHash> = torrent.names().into_iter().filter(is_its_own).collect();
         for swarm in &swarms {
             self.0.announcer.remove(*swarm).await;
         }

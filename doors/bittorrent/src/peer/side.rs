@@ -74,6 +74,8 @@ pub(super) struct Extras {
     jobs: JoinSet<(HashRequest, Option<Vec<Hash32>>)>,
     /// Questions to refuse, and when.
     rejects: VecDeque<(Instant, HashRequest)>,
+    /// When somebody else may have kept us waiting long enough for hashes that this peer may have, too.
+    trees_due: Option<Instant>,
     /// Pieces whose hashes this peer completed.
     knowable: Vec<Range<u32>>,
 }
@@ -90,6 +92,7 @@ impl Extras {
             hashes: Allowance::new(now),
             jobs: JoinSet::new(),
             rejects: VecDeque::new(),
+            trees_due: None,
             knowable: Vec::new(),
         }
     }
@@ -246,10 +249,13 @@ impl Extras {
     /// Asks the peer for hashes that are missing.
     pub(super) fn complete_trees(&mut self, side: &mut Side<'_>) {
         let (Some(ready), Some(key), true) = (side.ready, side.key, side.v2) else { return };
+        let now = Instant::now();
+        self.trees_due = None;
         if !ready.trees.is_complete() {
-            for request in ready.trees.requests_of(key, Instant::now()) {
+            for request in ready.trees.requests_of(key, now) {
                 side.outbound.push(&Message::HashRequest(request));
             }
+            self.trees_due = ready.trees.poll_timeout(now);
         }
     }
 
@@ -274,7 +280,10 @@ impl Extras {
             self.rejects.pop_front();
             side.outbound.push(&Message::HashReject(request));
         }
-        let mut again = self.rejects.front().map(|(at, _)| *at);
+        if self.trees_due.is_some_and(|due| due <= now) {
+            self.complete_trees(side);
+        }
+        let mut again = self.rejects.front().map(|(at, _)| *at).into_iter().chain(self.trees_due).min();
         if side.ready.is_none() && side.torrent.is_seeking() {
             if now >= self.brought + SEEK_MAX {
                 return Err(Ending::NoMetadata(SEEK_MAX.as_secs()));

@@ -395,6 +395,34 @@ mod writing {
     }
 
     #[test]
+    fn a_changed_file_that_is_moved_away_or_put_back_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.download(dir.path());
+        write_all(&content, &store).unwrap();
+        let (film, kept, edited) = (dir.path().join("a"), dir.path().join("kept"), dir.path().join("edited"));
+        std::fs::rename(&film, &kept).unwrap();
+        std::fs::write(&film, "edited").unwrap();
+        assert_eq!((store.check_stamps(), store.in_the_way()), (vec![0], Some(0)));
+        let yielded = store.yielded();
+        assert!(yielded.gone.is_empty() && yielded.back.is_empty() && store.is_disputed(0));
+        // Gone, it is fetched again.
+        std::fs::rename(&film, &edited).unwrap();
+        let yielded = store.yielded();
+        assert!(yielded.gone.iter().eq([0, 1]) && yielded.back.is_empty(), "{yielded:?}");
+        assert!(store.in_the_way().is_none() && !store.is_disputed(0) && store.changed().is_empty());
+        write_piece(&content, &store, 0).unwrap();
+        write_piece(&content, &store, 1).unwrap();
+        // What is put back as it was is hashed.
+        std::fs::rename(&film, &kept).unwrap();
+        std::fs::rename(&edited, &film).unwrap();
+        assert_eq!(store.check_stamps(), [0]);
+        std::fs::rename(&kept, &film).unwrap();
+        let yielded = store.yielded();
+        assert!(yielded.back.iter().eq([0, 1]) && yielded.gone.is_empty(), "{yielded:?}");
+    }
+
+    #[test]
     fn a_longer_file_that_was_there_is_somebody_elses() {
         let dir = tempfile::tempdir().unwrap();
         let content = Content::single(BLOCK, PIECE);
