@@ -1,7 +1,7 @@
 //! The task of one transfer: from what was asked to a running transfer, and what follows from its progress.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::begin::{Belief, LOOK_AGAIN, begin, config, let_in};
 use super::entry::{Entry, Running, now};
+use super::finish::{compute_layers, finished};
 use super::queue::Turn;
 use super::share::hash_for;
 use super::state::{cannot_use, set_state, state_of};
@@ -285,7 +286,9 @@ fn absent(problem: Problem) -> Problem {
 }
 
 /// Runs what waits for the disk where waiting is no harm.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::new("internal", error))
 }
 
@@ -600,39 +603,4 @@ fn due(entry: &Entry, goal: SeedGoal, progress: &Progress) -> Option<Duration> {
         Duration::from_secs(seconds.saturating_sub(since))
     });
     if by_ratio { Some(Duration::ZERO) } else { by_time }
-}
-
-async fn finished(node: &Inner, entry: &Arc<Entry>, running: &Arc<Running>) {
-    keep_layers(entry, running).await;
-    entry.keep(|record| record.finished = Some(now())).await;
-    let path: PathBuf = entry.facts().path.clone();
-    if entry.role == Role::Get {
-        let transfer = Box::new(node.view_of(entry, &node.around().await).await);
-        node.emit(Event::Complete { id: entry.id, path: path.into(), transfer });
-    }
-}
-
-/// Keeps the hashes that peers told (BEP 52): with them alone a restart can serve, even when nobody else is left.
-async fn keep_layers(entry: &Arc<Entry>, running: &Arc<Running>) {
-    let metainfo = &running.metainfo;
-    if metainfo.info.layered().all(|(_, root)| metainfo.piece_layers.contains_key(&root)) {
-        return;
-    }
-    let (owner, running) = (entry.clone(), running.clone());
-    let kept = blocking(move || owner.slot.write_torrent(&running.whole_metainfo().to_bytes()));
-    if let Ok(Err(error)) = kept.await {
-        warn!(error = error.in_full(), "hashes that peers told will be asked for again");
-    }
-}
-
-/// Computes and keeps, on the side, the hashes that no peer told.
-fn compute_layers(node: &Inner, entry: &Arc<Entry>, torrent: &Arc<Torrent>, running: &Arc<Running>) {
-    if running.transfer.truth().missing_layers().is_empty() {
-        return;
-    }
-    let (entry, torrent, running) = (entry.clone(), torrent.clone(), running.clone());
-    node.resources.tasks.spawn(async move {
-        torrent.compute_layers().await;
-        keep_layers(&entry, &running).await;
-    });
 }

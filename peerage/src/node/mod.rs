@@ -9,6 +9,7 @@ mod begin;
 mod config;
 mod entry;
 mod error;
+mod finish;
 mod foreign;
 mod life;
 mod queue;
