@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod finish;
 mod foreign;
+mod kept;
 mod life;
 mod queue;
 mod read;
