@@ -320,6 +320,25 @@ mod tests {
         assert!(Journal::peek(&path).unwrap().1.verified.iter().eq([1]));
     }
 
+    /// As after a failed flush: the files change, and their pieces are to be hashed before anybody believes them.
+    #[test]
+    fn what_the_disk_may_have_lost_is_hashed_by_the_next_run() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let path = dir.path().join("journal");
+        let mut records = records(&path, now);
+        records.verified(1, now);
+        records.verified(2, now);
+        records.lost(1, now);
+        records.suspect(1, now);
+        assert_eq!(records.timeout(), Some(now), "at once");
+        let mut commit = records.begin().unwrap();
+        assert!(commit.stamp);
+        commit.result = commit.journal.commit(false);
+        drop(commit);
+        let (_, resumed) = Journal::peek(&path).unwrap();
+        assert!(resumed.verified.iter().eq([2]) && resumed.suspect.iter().eq([1]));
+    }
+
     #[test]
     fn a_commit_that_failed_is_tried_again_with_all_that_was_in_it() {
         let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
