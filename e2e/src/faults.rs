@@ -34,6 +34,25 @@ impl<'a> SmallDisk<'a> {
         Self { at }
     }
 
+    /// Mounts a file as a disk at a folder; both are made.
+    #[track_caller]
+    pub fn mount_image(at: &'a Path, image: &Path, mebibytes: u64) -> Self {
+        fs::create_dir_all(at).unwrap();
+        let at = at.to_str().unwrap();
+        if !image.exists() {
+            fs::File::create(image).unwrap().set_len(mebibytes << 20).unwrap();
+            run("mkfs.ext4", &["-q", "-F", "-O", "^has_journal", image.to_str().unwrap()]);
+        }
+        run("mount", &["-o", "loop", image.to_str().unwrap(), at]);
+        Self { at }
+    }
+
+    /// Takes it away when nothing on it is open any more, and waits for what is still to be written.
+    #[track_caller]
+    pub fn pull_out(&self) {
+        run("umount", &[self.at]);
+    }
+
     /// Shows it at another folder too, which is made.
     #[track_caller]
     pub fn also_at(&self, at: &'a Path) -> Self {

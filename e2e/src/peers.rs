@@ -5,6 +5,7 @@
 
 pub mod aria2;
 pub mod dht_net;
+pub mod ear;
 pub mod libtorrent;
 pub mod opentracker;
 pub mod qbittorrent;
@@ -14,6 +15,7 @@ pub mod web;
 
 pub use aria2::Aria2;
 pub use dht_net::DhtNet;
+pub use ear::Ear;
 pub use libtorrent::Libtorrent;
 pub use opentracker::OpenTracker;
 pub use qbittorrent::QBittorrent;

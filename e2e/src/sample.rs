@@ -111,13 +111,29 @@ impl Room {
     }
 }
 
-/// Writes a file of 5 GiB that takes no space: holes, with some bytes at both ends and around 4 GiB, where 32 bits end.
+/// Writes a file of 5 GiB that takes no space: [`holes`], with some bytes at both ends and around 4 GiB, where 32 bits end.
 pub fn sparse(path: &Path) {
     use std::os::unix::fs::FileExt;
-    const GIB: u64 = 1 << 30;
-    let file = File::create(path).unwrap();
-    file.set_len(5 * GIB).unwrap();
+    let file = holes(path);
     for (mark, at) in (1_u8..).zip([0, 2 * GIB - 10, 4 * GIB - 10, 4 * GIB + 100_000, 5 * GIB - 20]) {
         file.write_all_at(&[mark; 20], at).unwrap();
     }
 }
+
+/// Fails the test unless this is what [`sparse`] writes.
+#[track_caller]
+pub fn assert_sparse(path: &Path) {
+    assert_eq!(digest(path), SPARSE_SHA256, "{}", path.display());
+}
+
+const SPARSE_SHA256: &str = "b90a9c2c8cf46d573dd2c536364a41f4a4e47dc5882d677d97936c7dcc4cb4b3";
+
+/// Writes 5 GiB of nothing.
+pub fn holes(path: &Path) -> File {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = File::create(path).unwrap();
+    file.set_len(5 * GIB).unwrap();
+    file
+}
+
+const GIB: u64 = 1 << 30;

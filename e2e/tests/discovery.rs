@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use peerage_e2e::faults::bencode::{dict, int};
+use peerage_e2e::faults::wire::{RawPeer, id};
 use peerage_e2e::namespace::add_lan;
-use peerage_e2e::peers::{Libtorrent, OpenTracker, Program};
+use peerage_e2e::peers::{Ear, Libtorrent, OpenTracker, Program};
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{Peerage, alone, peerage};
 use serde_json::{Value, json};
@@ -88,6 +90,83 @@ fn a_private_torrent_is_not_found_without_its_tracker() {
         assert_eq!((&sources["dht_nodes"], &sources["lan"]), (&Value::Null, &false.into()), "{sources}");
         let later = get.find("more progress", |event| event["event"] == "progress");
         assert_eq!(later["transfer"]["peers_known"], 0);
+    });
+}
+
+/// A peer that wants to exchange peers (BEP 11) as message 1, and metadata (BEP 9) as message 2. It says that it listens at a
+/// port, where nobody is.
+#[track_caller]
+fn exchanger(address: &str, hash: &str, port: i64) -> RawPeer {
+    let ids = dict(&[("ut_metadata", int(2)), ("ut_pex", int(1))]);
+    let handshake = dict(&[("m", ids), ("p", int(port))]);
+    RawPeer::extended(address, &bytes_of(hash), &handshake).unwrap()
+}
+
+fn bytes_of(hash: &str) -> [u8; 20] {
+    std::array::from_fn(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap())
+}
+
+/// The next message about an extension: its number, and the rest.
+#[track_caller]
+fn next_extended(peer: &mut RawPeer) -> (u8, Vec<u8>) {
+    let message = peer.receive_until(id::EXTENDED).unwrap();
+    (message[0], message[1..].to_vec())
+}
+
+/// What it says of its extensions, which comes first.
+#[track_caller]
+fn handshake_of(peer: &mut RawPeer) -> Vec<u8> {
+    let (number, handshake) = next_extended(peer);
+    assert_eq!(number, 0);
+    handshake
+}
+
+/// The number that a handshake gives an extension.
+fn number_of(extension: &str, handshake: &[u8]) -> Option<u8> {
+    let handshake = String::from_utf8_lossy(handshake).into_owned();
+    handshake.split_once(&format!("{extension}i"))?.1.split_once('e')?.0.parse().ok()
+}
+
+/// BEP 27. The public twin, which comes after it on the same node, shows that everybody else would have been told by then.
+#[test]
+fn only_its_tracker_hears_of_a_private_torrent() {
+    const NODE: &str = "10.78.0.1:6881";
+    alone(|| {
+        add_lan();
+        let mut ear = Ear::open("10.78.0.1");
+        let room = Room::new();
+        let home = room.path("ours");
+        let [private, public] =
+            [&["--private", "--tracker", "http://10.78.0.1:1/announce"][..], &[]].map(|more| {
+                let name = if more.is_empty() { "public" } else { "private" };
+                sample::file(&home.join(name), 3, 100_000);
+                [&[name, "--v1-only"], more].concat()
+            });
+        let hash = |flags: &[&str]| {
+            let named = &peerage::objects(&home, &[&["hash"], flags].concat())[0];
+            named["info_hash_v1"].as_str().unwrap().to_owned()
+        };
+        let (private_hash, public_hash) = (hash(&private), hash(&public));
+        let mut up = Peerage::up(&home, &["--listen", NODE, "--dht-bootstrap", &ear.node()]);
+        up.event("listening");
+        let mut exchangers = Vec::new();
+        for (flags, hash) in [(&private, &private_hash), (&public, &public_hash)] {
+            peerage::objects(&home, &[&["share", "--background"], &flags[..]].concat());
+            exchangers.push([exchanger(NODE, hash, 7001), exchanger(NODE, hash, 7002)]);
+        }
+        ear.until_heard(&public_hash, &["get_peers", "announce_peer", "lan"]);
+        let [[first, _], [second, _]] = &mut exchangers[..] else { unreachable!() };
+        // Some seconds after they came, each of them hears of the other.
+        assert!(number_of("ut_pex", &handshake_of(second)).is_some());
+        assert_eq!(next_extended(second).0, 1);
+        // The answer to a question is the next that the other hears, and nothing was before it.
+        let handshake = handshake_of(first);
+        assert_eq!(number_of("ut_pex", &handshake), None, "exchange is not offered");
+        let question = dict(&[("msg_type", int(0)), ("piece", int(0))]);
+        let metadata = number_of("ut_metadata", &handshake).unwrap();
+        first.send(id::EXTENDED, &[&[metadata], &question[..]].concat()).unwrap();
+        assert_eq!(next_extended(first).0, 2);
+        assert!(!ear.has_heard_of(&private_hash));
     });
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use peerage_e2e::faults::{ALONE, Chance, Diary, SmallDisk, bytes_over, problem, progress, words};
+use peerage_e2e::peerage::{objects, output};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
 use serde_json::Value;
@@ -154,6 +155,35 @@ fn a_full_disk_is_told_and_waited_out() {
     });
 }
 
+/// A disk that takes writes into memory and cannot put them on its device: the flush fails, and the next one would not, because the kernel
+/// calls clean what it dropped.
+#[test]
+fn what_a_disk_failed_to_keep_is_fetched_again() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(12 * MEBIBYTE);
+        let (under, out) = (pair.path("under"), pair.path("out"));
+        let device = SmallDisk::mount(&under, 6);
+        let image = under.join("image");
+        let disk = SmallDisk::mount_image(&out, &image, 64);
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &["--seed"]);
+        let told = words(&problem(&mut get, "error"));
+        assert!(told.contains("flush") && told.contains("out/film.mkv"), "{told}");
+        device.resize(100);
+        progress(&mut get, "all of it", |transfer| {
+            transfer["state"] == "seeding" && transfer["verified"] == 12 * MEBIBYTE
+        });
+        get.signal("INT");
+        get.end();
+        // Nothing that is only in memory.
+        disk.pull_out();
+        let _disk = SmallDisk::mount_image(&out, &image, 64);
+        assert_same(&film, &out.join("film.mkv"));
+    });
+}
+
 #[test]
 fn a_read_only_folder_is_told_and_waited_out() {
     alone(|| {
@@ -272,6 +302,43 @@ fn a_disk_that_vanished_between_two_runs_is_not_taken_for_an_empty_folder() {
 }
 
 #[test]
+fn a_share_whose_disk_is_not_there_at_the_start_waits_for_it() {
+    alone(|| {
+        let pair = Pair::new();
+        let (out, home, ada) = (pair.path("out"), pair.path("disk"), pair.path("ada"));
+        let disk = SmallDisk::mount(&home, 40);
+        let mounted = disk.also_at(&out);
+        sample::file(&out.join("album/song.ogg"), 5, MEBIBYTE);
+        let listen = [&["--listen", "127.0.0.1:7001"], &ALONE[..]].concat();
+        let up = || {
+            let mut daemon = Peerage::up(&ada, &listen);
+            daemon.event("listening");
+            daemon
+        };
+        let shown = || objects(&ada, &["show", "1"]).remove(0);
+        let daemon = up();
+        output(&ada, &["share", out.join("album").to_str().unwrap(), "--background"]);
+        let shared = shown();
+        output(&ada, &["down"]);
+        drop(daemon);
+        mounted.pull();
+        let _daemon = up();
+        let told = until("words about the disk", || {
+            let view = shown();
+            (view["state"] == "error").then(|| words(&view["problem"]))
+        });
+        assert!(
+            told.contains("out/album") && told.contains("No such file") && told.contains("mount"),
+            "{told}"
+        );
+        let _mounted = disk.also_at(&out);
+        let back = until("the share", || Some(shown()).filter(|view| view["state"] == "seeding"));
+        assert_eq!(back["magnet"], shared["magnet"], "it is what it was");
+        assert_eq!(back["hashed"], 0, "and is not hashed again");
+    });
+}
+
+#[test]
 fn a_folder_deleted_between_two_runs_is_asked_for_and_filled_anew() {
     alone(|| {
         let pair = Pair::new();
@@ -313,6 +380,82 @@ fn a_file_cut_short_after_a_kill_is_fetched_again() {
         get.complete();
         assert!(get.end().success());
         assert_same(&film, &film_got);
+    });
+}
+
+#[test]
+fn a_download_that_was_edited_is_named_and_left_alone_until_its_user_says_otherwise() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let film_got = pair.path("out/film.mkv");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let mut get = pair.get(&link, &[]);
+        get.complete();
+        assert!(get.end().success());
+        let (_, edit) = CHANGES[0];
+        edit(&film_got);
+        let edited = fs::read(&film_got).unwrap();
+        // It ends and says so, however often it is asked for.
+        for _ in 0..2 {
+            let mut get = pair.get(&link, &[]);
+            let told = get.event("error");
+            let told = words(&told);
+            assert!(
+                told.contains("out/film.mkv") && told.contains("changed since it was verified"),
+                "{told}"
+            );
+            assert!(told.contains("--overwrite"), "{told}");
+            assert_eq!(get.end().code(), Some(1));
+            assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
+        }
+        // Moved elsewhere, it is kept, and the original is fetched again.
+        let kept = pair.path("kept.mkv");
+        fs::rename(&film_got, &kept).unwrap();
+        let mut get = pair.get(&link, &[]);
+        get.complete();
+        assert!(get.end().success());
+        assert_same(&film, &film_got);
+        assert!(fs::read(&kept).unwrap() == edited);
+        // And written over when that is asked for; what is still true is not fetched again.
+        edit(&film_got);
+        let before = bytes_over("lo");
+        let mut get = pair.get(&link, &["--overwrite"]);
+        get.complete();
+        assert!(get.end().success());
+        assert_same(&film, &film_got);
+        assert!(bytes_over("lo") - before < MEBIBYTE as u64);
+    });
+}
+
+#[test]
+fn an_edit_while_the_daemon_was_down_is_left_alone_until_verify() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let film_got = pair.path("out/film.mkv");
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        let (ben, out) = (pair.path("ben"), pair.path("out"));
+        let listen = [&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
+        let mut daemon = Peerage::up(&ben, &listen);
+        daemon.event("listening");
+        Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).complete();
+        // Nothing but the record that was kept while it ran speaks for the file.
+        daemon.signal("KILL");
+        daemon.end();
+        let (_, edit) = CHANGES[0];
+        edit(&film_got);
+        let edited = fs::read(&film_got).unwrap();
+        let mut daemon = Peerage::up(&ben, &listen);
+        daemon.event("listening");
+        let told = words(&Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).event("error"));
+        assert!(told.contains("out/film.mkv") && told.contains("verify"), "{told}");
+        assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
+        // What does not match is fetched then.
+        output(&ben, &["verify", "1"]);
+        until("the original", || (fs::read(&film_got).unwrap() == fs::read(&film).unwrap()).then_some(()));
     });
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 use peerage_e2e::faults::wire::RawPeer;
 use peerage_e2e::peers::{Libtorrent, Program};
 use peerage_e2e::sample::{self, Room};
-use peerage_e2e::{PATIENCE, Peerage, alone, until};
+use peerage_e2e::{PATIENCE, Peerage, alone, peerage, until};
 use serde_json::{Value, json};
 
 /// Where libtorrent listens.
@@ -133,6 +133,23 @@ fn we_start_from_half_of_the_names_of_a_hybrid() {
             get.complete();
             sample::assert_same(&room.path("theirs/odd"), &room.path(&format!("{home}/odd")));
         }
+    });
+}
+
+/// Their link has half of the names, and nobody told them of us: our dial has to try that half, too.
+#[test]
+fn we_dial_one_who_knows_only_the_v2_name_of_a_hybrid() {
+    alone(|| {
+        let room = Room::new();
+        put(&room, "ours", "odd");
+        let hash = &peerage::objects(&room.path("ours"), &["hash", "odd"])[0];
+        let magnet = format!("magnet:?xt=urn:btmh:1220{}", hash["info_hash_v2"].as_str().unwrap());
+        let mut leech =
+            Libtorrent::run(&json!({ "listen": THEIRS, "magnet": magnet, "save": room.path("theirs") }));
+        let args = [&["odd", "--peer", THEIRS][..], &ALONE].concat();
+        let _share = Peerage::share(&room.path("ours"), &args);
+        leech.complete();
+        sample::assert_same(&room.path("ours/odd"), &room.path("theirs/odd"));
     });
 }
 

@@ -115,7 +115,7 @@ impl Control for Node {
         Box::pin(async move { Ok(Node::trackers(self, id).await?) })
     }
     fn torrent(&self, id: TransferId) -> Answer<'_, Vec<u8>> {
-        Box::pin(async move { Ok(Node::torrent(self, id)?) })
+        Box::pin(async move { Ok(Node::torrent(self, id).await?) })
     }
     fn pause(&self, id: TransferId) -> Answer<'_, ()> {
         Box::pin(async move { Ok(Node::pause(self, id).await?) })

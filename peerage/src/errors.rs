@@ -41,18 +41,17 @@ impl Problem {
 
     /// Whether it may be over by itself: what has it goes on then.
     pub fn passes(&self) -> bool {
-        matches!(&*self.code, "no_space" | "read_only" | "vanished")
+        matches!(&*self.code, "no_space" | "read_only" | "vanished" | "device")
+    }
+
+    /// That something (a link, a torrent) is refused, with all that is told of why.
+    pub fn refused(what: &str, why: &(dyn StdError + 'static)) -> Self {
+        Self::told("refused", std::iter::once(format!("{what} is refused")).chain(lines_of(why)))
     }
 
     /// What an error and its causes say.
     fn of(code: &str, error: &(dyn StdError + 'static)) -> Self {
-        let mut lines = vec![error.to_string()];
-        let mut next = error.source();
-        while let Some(cause) = next {
-            lines.push(cause.to_string());
-            next = cause.source();
-        }
-        Self::told(code, lines.into_iter())
+        Self::told(code, lines_of(error))
     }
 
     /// The first line is the message, the others are its causes.
@@ -68,6 +67,17 @@ impl Problem {
         let message = told.next().unwrap_or_default();
         Self { causes: told.collect(), ..Self::new(code, message) }
     }
+}
+
+/// What an error says, and then its causes.
+fn lines_of(error: &(dyn StdError + 'static)) -> impl Iterator<Item = String> + use<> {
+    let mut lines = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        lines.push(cause.to_string());
+        next = cause.source();
+    }
+    lines.into_iter()
 }
 
 /// An error with advice; it reads as the error itself.

@@ -34,9 +34,8 @@ pub async fn resolve(text: &str) -> Result<Link> {
     match text.parse::<Magnet>() {
         Ok(_) => Ok(Link::Name(text.trim().to_owned())),
         Err(error) if lower.starts_with("magnet:") => {
-            let told = Problem::new("refused", "the magnet link is refused")
-                .hint("quote the whole link: peerage get 'magnet:?xt=…'");
-            Err(Problem { causes: vec![error.to_string()], ..told }.into())
+            let told = Problem::refused("the magnet link", &error);
+            Err(told.hint("quote the whole link: peerage get 'magnet:?xt=…'").into())
         }
         Err(error) => Err(anyhow!(error))
             .with_context(|| format!("{} is no file, and no link", Shown::text(text)))

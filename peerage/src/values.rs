@@ -1,6 +1,7 @@
 //! Sizes, rates and spans of time, as people write them.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +13,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct BadValue {
     text: String,
     expected: &'static str,
+}
+
+/// An address with a port, for the command line.
+///
+/// # Errors
+/// [`BadValue`].
+pub fn address(text: &str) -> Result<SocketAddr, BadValue> {
+    let expected = "an IP address with a port, such as 192.0.2.7:6881 or [2001:db8::7]:6881";
+    text.parse().map_err(|_| BadValue { text: text.to_owned(), expected })
 }
 
 /// An amount of bytes, or of bytes a second. `k`, `M`, `G` and `T` (also `Ki`, `KiB`, …) count in 1024s, `kB`, `MB`, `GB` and `TB` in

@@ -10,6 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use peerage::api::{Client, Endpoint};
+use peerage::control::Control;
+use peerage::model::TransferId;
+use peerage_bittorrent::metainfo::Metainfo;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -228,6 +232,22 @@ fn shared(ada: &Machine) -> (Running, String) {
     (share, link)
 }
 
+/// Peers that meet in v1's name do not tell each other a hybrid's hashes (BEP 52).
+#[tokio::test]
+async fn a_hybrid_that_came_without_its_hashes_is_saved_with_them() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let (_share, link) = shared(&ada);
+    let _daemon = ben.daemon();
+    ben.run(&["get", &link, "-o", "down"]);
+    let endpoint = Endpoint::find(&ben.path(".local/share/peerage")).unwrap().unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let saved = Client::new(endpoint).unwrap().torrent(TransferId(1)).await.unwrap();
+    let saved = Metainfo::parse(&saved).unwrap();
+    let layered: Vec<_> = saved.info.layered().map(|(_, root)| root).collect();
+    assert!(!layered.is_empty());
+    assert!(layered.iter().all(|root| saved.piece_layers.contains_key(root)));
+}
+
 #[test]
 fn what_the_daemon_has_survives_a_get_to_stdout() {
     let (ada, ben) = (Machine::new(), Machine::new());
@@ -337,8 +357,48 @@ fn other_bytes_are_not_shared_under_a_torrent() {
     half[400_000..].fill(0);
     fs::write(ada.path("v"), half).unwrap();
     let mut share = ada.start(&[&["share", "v", "--as", "v.torrent", "--json"][..], &ALONE].concat());
-    assert_eq!(share.event("warning")["problem"]["message"], "24 of 31 pieces match; only those are served");
-    assert_eq!(share.event("progress")["transfer"]["state"], "changed");
+    let mut progress = std::iter::repeat_with(|| share.event("progress"));
+    let progress = progress.find(|event| !event["transfer"]["problem"].is_null()).unwrap();
+    let (transfer, problem) = (&progress["transfer"], &progress["transfer"]["problem"]);
+    assert_eq!((&transfer["state"], &problem["code"]), (&"seeding".into(), &"partial".into()), "{progress}");
+    assert_eq!(problem["message"], "only 384 KiB of 488 KiB match the torrent, and only those are served");
+    assert!(
+        problem["causes"][0].as_str().unwrap().contains("/v\" is the first that is not whole"),
+        "{problem}"
+    );
+    assert!(problem["hint"].as_str().unwrap().contains("fetches what is missing"), "{problem}");
+}
+
+#[test]
+fn a_selection_of_what_is_complete_already_is_fetched_before_it_is_called_complete() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    for (file, seed) in [("one", 1), ("two", 2), ("three", 3)] {
+        fs::create_dir_all(ada.path("album")).unwrap();
+        fs::write(ada.path("album").join(file), bytes(seed, 300_000)).unwrap();
+    }
+    let mut share = ada.start(&[&["share", "album", "--json"][..], &ALONE].concat());
+    let link = share.event("metadata")["transfer"]["magnet"].as_str().unwrap().to_owned();
+    let _daemon = ben.daemon();
+    for (file, seed) in [("one", 1), ("two", 2), ("three", 3)] {
+        let mut get = ben.start(&["get", &link, "-o", "down", "--only", file, "--json"]);
+        get.event("complete");
+        assert!(fs::read(ben.path("down/album").join(file)).unwrap() == bytes(seed, 300_000), "{file}");
+        assert_eq!(get.end(), Some(0));
+    }
+}
+
+#[test]
+fn who_is_asked_for_the_torrent_is_shown_before_anybody_has_it() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let link = format!("magnet:?xt=urn:btih:{}", "ab".repeat(20));
+    let mut first = ada.start(&[&["get", &link, "--json"][..], &ALONE].concat());
+    let address = first.event("listening")["addresses"][0].as_str().unwrap().to_owned();
+    let mut second = ben.start(&[&["get", &link, "--json", "--peer", &address][..], &ALONE].concat());
+    let mut progress = std::iter::repeat_with(|| second.event("progress")["transfer"].take());
+    let met = progress.find(|transfer| transfer["peers_connected"] == 1).unwrap();
+    assert_eq!((&met["state"], &met["peers_known"]), (&"fetching_metadata".into(), &1.into()), "{met}");
+    let mut progress = std::iter::repeat_with(|| first.event("progress")["transfer"].take());
+    progress.find(|transfer| transfer["peers_connected"] == 1).unwrap();
 }
 
 #[test]
@@ -428,9 +488,13 @@ fn a_live_transfer_is_seen_from_outside() {
     ada.run(&["config", "set", "metrics_open", "true"]);
     holiday(&ada.path("holiday"));
     let _daemon = ada.daemon();
-    let link = String::from_utf8(ada.run(&["share", "holiday", "--background"]).stdout).unwrap();
-    let mut get = ben.start(&[&["get", link.trim(), "--limit-down", "40k", "--json"][..], &ALONE].concat());
-    while get.event("progress")["transfer"]["peers_connected"] != 1 {}
+    let mut share = ada.start(&["share", "holiday", "--json"]);
+    let link = share.event("metadata")["transfer"]["magnet"].as_str().unwrap().to_owned();
+    let mut get = ben.start(&[&["get", &link, "--limit-down", "40k", "--json"][..], &ALONE].concat());
+    // Each side counts for itself, once a second.
+    for side in [&mut get, &mut share] {
+        while side.event("progress")["transfer"]["peers_connected"] != 1 {}
+    }
     let peer = ada.json(&["peers", "1", "--json"]);
     assert_eq!((&peer["found"][0], &peer["transport"]), (&"incoming".into(), &"tcp".into()), "{peer}");
     assert!(peer["client"].as_str().unwrap().starts_with("Peerage"), "{peer}");

@@ -6,11 +6,12 @@
 
 mod connections;
 mod finding;
+mod greetings;
+mod registry;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peerage_content::BlockPool;
@@ -23,15 +24,16 @@ use tracing::{debug, warn};
 use crate::address::DialRules;
 use crate::dht::Dht;
 use crate::discovery::Discovery;
-use crate::hash::{InfoHashes, SwarmHash};
+use crate::hash::InfoHashes;
 use crate::lan::{Lan, LanConfig};
 use crate::listen;
-use crate::mse::{Encryption, lookup_key};
+use crate::mse::Encryption;
 use crate::peer::Local;
 use crate::torrent::Torrent;
 use crate::tracker::{Announcer, AnnouncerConfig, AnnouncerError};
 use crate::webseed::{self, WebSeed, WebSeedClient};
 use crate::wire::PeerId;
+use registry::Registry;
 
 /// Discoveries waiting to be routed.
 const DISCOVERIES: usize = 128;
@@ -105,19 +107,13 @@ pub(crate) struct DoorInner {
     announcer: Announcer,
     dht: Option<Dht>,
     lan: Option<Lan>,
+    web_seed_client: OnceLock<Option<WebSeedClient>>,
     connections: Arc<Semaphore>,
     pacing: Pacing,
     discoveries: mpsc::Sender<Discovery>,
     pool: BlockPool,
     tasks: TaskTracker,
     cancel: CancellationToken,
-}
-
-#[derive(Debug, Default)]
-struct Registry {
-    torrents: HashMap<SwarmHash, Arc<Torrent>>,
-    /// Swarms by what encrypted greetings name them with.
-    keys: HashMap<[u8; 20], SwarmHash>,
 }
 
 impl Door {
@@ -180,6 +176,7 @@ impl Door {
             announcer,
             dht,
             lan,
+            web_seed_client: OnceLock::new(),
             connections: Arc::new(Semaphore::new(config.connections_max)),
             pacing,
             discoveries,
@@ -214,14 +211,12 @@ impl Door {
     }
 
     /// Makes a torrent reachable under further names (the metadata of a magnet named both). False when another torrent has one of
-    /// them: that one keeps it.
+    /// them: that one keeps it until it is removed.
     pub fn name(&self, torrent: &Arc<Torrent>, hashes: InfoHashes) -> bool {
         let mut registry = self.0.registry();
         let mut own = true;
         for swarm in hashes.swarms() {
-            let holder = registry.torrents.entry(swarm).or_insert_with(|| torrent.clone());
-            own &= Arc::ptr_eq(holder, torrent);
-            registry.keys.insert(lookup_key(swarm), swarm);
+            own &= registry.claim(swarm, torrent);
         }
         own
     }
@@ -229,11 +224,7 @@ impl Door {
     /// Lets web seeds serve a torrent that is fetched, as far as their URLs make sense.
     pub fn web_seeds(&self, torrent: &Torrent, urls: &[String], folder: Option<&[u8]>) {
         let Some(ready) = torrent.ready() else { return };
-        let bind = listen::specific(&self.0.listening).into_iter().next();
-        let client = match WebSeedClient::new(bind, &self.0.local.client) {
-            Ok(client) => client,
-            Err(error) => return warn!(%error, "web seeds are off"),
-        };
+        let Some(client) = self.0.web_seed_client() else { return };
         for url in urls.iter().take(WEB_SEEDS_MAX) {
             let seed = match WebSeed::new(url, folder) {
                 Ok(seed) => seed,
@@ -256,13 +247,7 @@ impl Door {
     /// Closes a torrent: its connections end.
     pub fn remove(&self, torrent: &Torrent) {
         let mut registry = self.0.registry();
-        for swarm in torrent.swarms() {
-            // Another torrent may have the name.
-            if registry.torrents.get(&swarm).is_some_and(|holder| std::ptr::eq(&**holder, torrent)) {
-                registry.torrents.remove(&swarm);
-                registry.keys.remove(&lookup_key(swarm));
-            }
-        }
+        torrent.names().into_iter().for_each(|swarm| registry.release(swarm, torrent));
         drop(registry);
         torrent.close();
     }
@@ -296,6 +281,16 @@ impl Door {
 impl DoorInner {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One for all web seeds, made when the first is needed.
+    fn web_seed_client(&self) -> Option<&WebSeedClient> {
+        let make = || {
+            let bind = listen::specific(&self.listening).into_iter().next();
+            let made = WebSeedClient::new(bind, &self.local.client);
+            made.inspect_err(|error| warn!(%error, "web seeds are off")).ok()
+        };
+        self.web_seed_client.get_or_init(make).as_ref()
     }
 
     pub(crate) fn rules(&self) -> &DialRules {

@@ -1,14 +1,20 @@
 //! The addresses behind the name in a URL.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use url::{Host, Url};
 
-use crate::address::{Reach, canonical, reach};
+use crate::address::canonical;
 
 /// For the system's resolver.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// What was found counts for this long.
+const RECENT: Duration = Duration::from_secs(60);
+/// Hosts that are remembered.
+const RECENT_MAX: usize = 256;
 
 /// One address of each family that a host has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +38,43 @@ impl Addresses {
     pub(crate) fn of(&self, ipv6: bool) -> Option<SocketAddr> {
         if ipv6 { self.v6 } else { self.v4 }
     }
+}
 
-    /// How near the nearest of them is.
-    pub(crate) fn nearest(&self) -> Option<Reach> {
-        self.v4.into_iter().chain(self.v6).map(|address| reach(address.ip())).min()
+/// Lookups for those who ask again and again: a web seed with every range.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recent(Arc<Mutex<HashMap<String, (Instant, Addresses)>>>);
+
+impl Recent {
+    /// As [`lookup`], or what it found less than [`RECENT`] ago.
+    pub(crate) async fn lookup(&self, url: &Url) -> Result<Addresses, LookupError> {
+        let known = self.known().get(&host_of(url)).copied();
+        if let Some((_, addresses)) = known.filter(|(at, _)| at.elapsed() < RECENT) {
+            return Ok(addresses);
+        }
+        let addresses = lookup(url).await?;
+        self.keep(url, addresses);
+        Ok(addresses)
     }
+
+    /// Remembers what a lookup found.
+    pub(crate) fn keep(&self, url: &Url, addresses: Addresses) {
+        let mut known = self.known();
+        if known.len() >= RECENT_MAX {
+            known.retain(|_, (at, _)| at.elapsed() < RECENT);
+        }
+        if known.len() < RECENT_MAX {
+            known.insert(host_of(url), (Instant::now(), addresses));
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, (Instant, Addresses)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a lookup depends on.
+fn host_of(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
 }
 
 /// Resolves a URL's host, with the port of the URL or of its scheme, to the addresses that the resolver prefers.

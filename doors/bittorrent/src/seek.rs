@@ -50,6 +50,11 @@ pub(crate) struct Seek {
 }
 
 impl Seek {
+    /// Addresses that were named.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// An address was named.
     pub(crate) fn learn(&mut self, now: Instant, address: SocketAddr, found: Found) {
         if let Some(known) = self.known.get_mut(&address) {

@@ -3,8 +3,12 @@
 //! A torrent begins as [`Stage::Seeking`] (a magnet link) or [`Stage::Ready`]. Connections belong to it in both stages; when the
 //! metadata arrives they stay and enter the transfer. The torrent owns no socket and no bytes of content.
 
-use std::collections::{HashMap, HashSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -12,6 +16,7 @@ use bytes::Bytes;
 use peerage_content::BlockPool;
 use peerage_swarm::core::{Found, PeerKey};
 use peerage_swarm::driver::{Activity, Dialer, Transfer};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +94,8 @@ pub struct Torrent {
     met: Mutex<HashMap<SocketAddr, Met>>,
     present: Mutex<HashMap<PeerId, Presence>>,
     seek: Mutex<Option<mpsc::Sender<Named>>>,
+    /// Addresses that the search for the metadata knows of.
+    sought: AtomicUsize,
     door: Weak<DoorInner>,
     pool: BlockPool,
     cancel: CancellationToken,
@@ -103,6 +110,15 @@ pub(crate) struct Search {
     /// Requests that wait for their connection to send them.
     requests: Vec<(PeerKey, u32)>,
     peers: u64,
+}
+
+impl Search {
+    /// A peer is gone, and with it what it was to be asked.
+    pub(crate) fn left(&mut self, peer: PeerKey, address: SocketAddr) {
+        self.fetch.left(peer);
+        self.holders.remove(&address);
+        self.requests.retain(|(key, _)| *key != peer);
+    }
 }
 
 /// A connection that has been greeted.
@@ -176,6 +192,7 @@ impl Torrent {
             met: Mutex::default(),
             present: Mutex::default(),
             seek: Mutex::default(),
+            sought: AtomicUsize::new(0),
             door,
             pool,
             cancel,
@@ -238,6 +255,15 @@ impl Torrent {
         *self.seek_sender() = None;
     }
 
+    /// Computes the piece layers (BEP 52) that peers did not tell from what is here in full, so that others can be told and the
+    /// torrent saved with them. Returns at once when there is nothing to compute.
+    pub async fn compute_layers(&self) {
+        let Some(ready) = self.ready().filter(|ready| !ready.trees.is_complete()) else { return };
+        let cancel = self.cancel.clone();
+        // It does not panic; and if it did, the layers would be missing as before.
+        let _ = tokio::task::spawn_blocking(move || ready.trees.compute_layers(&cancel)).await;
+    }
+
     /// Tells of addresses that may have the content; they have passed the dial rules. A private torrent takes them only from where it may.
     pub async fn known(&self, addresses: Vec<SocketAddr>, found: Found) {
         if !self.allows(found) {
@@ -247,8 +273,12 @@ impl Torrent {
             Some(ready) => ready.transfer.known(addresses, found).await,
             None => {
                 let seek = self.seek_sender().clone();
-                if let Some(seek) = seek {
-                    let _ = seek.send((addresses, found)).await;
+                let Some(seek) = seek else { return };
+                // The search may end while its inbox is full.
+                if let Err(SendError((addresses, found))) = seek.send((addresses, found)).await
+                    && let Some(ready) = self.ready()
+                {
+                    ready.transfer.known(addresses, found).await;
                 }
             }
         }
@@ -381,6 +411,15 @@ impl Torrent {
         self.present().len()
     }
 
+    /// Addresses at which the metadata was asked for, or will be.
+    pub fn sought(&self) -> usize {
+        self.sought.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn seeks_at(&self, addresses: usize) {
+        self.sought.store(addresses, Ordering::Relaxed);
+    }
+
     /// Sends away up to `count` peers that do not offer the metadata, those first that we have talked to for longest, and at least for
     /// `patience`.
     pub(crate) fn dismiss_quiet(&self, now: Instant, patience: Duration, count: usize) {
@@ -456,6 +495,11 @@ impl Torrent {
         self.hashes_now().swarms()
     }
 
+    /// All names that it ever had: its metadata may have fewer than a link claimed.
+    pub(crate) fn names(&self) -> BTreeSet<SwarmHash> {
+        self.hashes.swarms().chain(self.swarms()).collect()
+    }
+
     /// Those of the metadata once it is known, those that a link named until then.
     pub(crate) fn hashes_now(&self) -> InfoHashes {
         self.ready().map_or(self.hashes, |ready| ready.hashes)
@@ -481,122 +525,5 @@ impl Dialer for TorrentDialer {
         {
             door.dial_for_transfer(torrent, address);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn torrent() -> Arc<Torrent> {
-        let hashes = InfoHashes { v1: Some([1; 20]), v2: None };
-        Torrent::new(hashes, None, Weak::new(), BlockPool::new(1), CancellationToken::new())
-    }
-
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, 1], port))
-    }
-
-    fn arrival(number: u8, found: Found) -> Arrival {
-        let id = PeerId::new(*b"-PG0100-", [number; 12]);
-        Arrival { id, outgoing: true, address: address(number.into()), found }
-    }
-
-    /// BEP 27: once the metadata says that it is private, nothing that the DHT, neighbours or other peers told counts any more.
-    #[tokio::test]
-    async fn a_magnet_that_turns_out_private_keeps_to_its_trackers() {
-        let torrent = torrent();
-        let own = PeerId::new(*b"-PG0100-", [0; 12]);
-        let mut inbox = torrent.seek();
-        torrent.known(vec![address(1)], Found::DHT).await;
-        assert!(inbox.try_recv().is_ok(), "nobody can know before the metadata is there");
-        let now = Instant::now();
-        let by_dht = torrent.admit(own, &arrival(1, Found::DHT), now).unwrap().cancel;
-        let both = Found(Found::DHT.0 | Found::TRACKER.0);
-        let by_tracker = torrent.admit(own, &arrival(2, both), now).unwrap().cancel;
-
-        torrent.set_private(true);
-        assert!(by_dht.is_cancelled() && !by_tracker.is_cancelled());
-        assert!(torrent.admit(own, &arrival(3, Found::EXCHANGE), now).is_none());
-        for found in [Found::DHT, Found::LAN, Found::EXCHANGE] {
-            torrent.known(vec![address(2)], found).await;
-            assert!(inbox.try_recv().is_err(), "{found:?}");
-        }
-        for found in [Found::GIVEN, Found::TRACKER] {
-            torrent.known(vec![address(3)], found).await;
-            assert_eq!(inbox.try_recv(), Ok((vec![address(3)], found)));
-        }
-    }
-
-    #[test]
-    fn of_the_quiet_the_oldest_goes_and_whoever_offers_metadata_stays() {
-        let torrent = torrent();
-        let own = PeerId::new(*b"-PG0100-", [0; 12]);
-        let (start, patience) = (Instant::now(), Duration::from_secs(20));
-        let at = |number: u8| start + Duration::from_secs(number.into());
-        let admit = |number| torrent.admit(own, &arrival(number, Found::DHT), at(number)).unwrap().cancel;
-        let now = at(3);
-        let tokens = [1, 2, 3].map(admit);
-        torrent.search().holders.insert(address(1));
-        torrent.dismiss_quiet(now, patience, 1);
-        assert!(tokens.iter().all(|token| !token.is_cancelled()), "nobody had time to say anything");
-        torrent.dismiss_quiet(now + patience, patience, 1);
-        let gone = || tokens.each_ref().map(CancellationToken::is_cancelled);
-        assert_eq!(gone(), [false, true, false]);
-        torrent.dismiss_quiet(now + patience, patience, 5);
-        assert_eq!(gone(), [false, true, true]);
-    }
-
-    /// Its link died without a word, and keep-alives would take minutes to show it.
-    #[test]
-    fn a_peer_that_comes_again_replaces_a_connection_that_is_not_heard_of() {
-        let torrent = torrent();
-        let own = PeerId::new(*b"-PG0100-", [9; 12]);
-        let start = Instant::now();
-        let incoming = Arrival { outgoing: false, ..arrival(1, Found::INCOMING) };
-        let first = torrent.admit(own, &incoming, start).unwrap();
-        let soon = start + LOST_AFTER / 2;
-        assert!(torrent.admit(own, &incoming, soon).is_none(), "it may well be there");
-        first.pulse.beat(soon);
-        let later = start + LOST_AFTER;
-        assert!(torrent.admit(own, &incoming, later).is_none(), "it was heard of");
-        let later = soon + LOST_AFTER;
-        let second = torrent.admit(own, &incoming, later).unwrap();
-        assert!(first.cancel.is_cancelled() && !second.cancel.is_cancelled());
-        torrent.dismiss(incoming.id, &first);
-        assert_eq!(torrent.connected(), 1, "the end of the first is not that of the second");
-        torrent.dismiss(incoming.id, &second);
-        assert_eq!(torrent.connected(), 0);
-    }
-
-    #[test]
-    fn of_two_dials_that_cross_both_sides_keep_the_same_one() {
-        let (small, great) = (PeerId::new(*b"-PG0100-", [1; 12]), PeerId::new(*b"-PG0100-", [2; 12]));
-        let now = Instant::now();
-        for (own, id) in [(small, great), (great, small)] {
-            let torrent = torrent();
-            let dialled = Arrival { id, ..arrival(1, Found::GIVEN) };
-            let accepted = Arrival { outgoing: false, ..dialled };
-            let first = torrent.admit(own, &dialled, now).unwrap();
-            let second = torrent.admit(own, &accepted, now);
-            assert_eq!((first.cancel.is_cancelled(), second.is_some()), (own < id, own < id));
-        }
-    }
-
-    #[test]
-    fn before_there_is_a_transfer_callers_are_bounded_by_host_and_in_all() {
-        let torrent = torrent();
-        let own = PeerId::new(*b"-PG0100-", [9; 12]);
-        let mut admitted = HashMap::<u8, usize>::new();
-        for number in 0..=u8::MAX {
-            let host = number % 8;
-            let address = SocketAddr::from(([192, 0, 2, if host < 4 { 0 } else { host }], number.into()));
-            let caller = Arrival { outgoing: false, address, ..arrival(number, Found::INCOMING) };
-            if torrent.admit(own, &caller, Instant::now()).is_some() {
-                *admitted.entry(if host < 4 { 0 } else { host }).or_default() += 1;
-            }
-        }
-        assert_eq!(torrent.connected(), UNREADY_MAX);
-        assert_eq!(admitted[&0], UNREADY_HOST_MAX);
     }
 }

@@ -8,10 +8,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use peerage_content::{BLOCK_LENGTH, Block, Hash32, Layout, Store, Truth};
+use peerage_content::{BLOCK_LENGTH, Block, Hash32, Layout, Store, Truth, merkle_root};
 use peerage_swarm::core::PeerKey;
 use peerage_swarm::driver::Transfer;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::proof::{LayerFetch, PieceLayer, Question, Received, Tree};
 use crate::wire::HashRequest;
@@ -29,6 +31,8 @@ pub(crate) struct Trees {
     entries: OnceLock<HashMap<Hash32, usize>>,
     layers: Mutex<HashMap<Hash32, Arc<PieceLayer>>>,
     missing: Mutex<LayerFetch>,
+    /// Held while layers are computed: once is enough.
+    computing: Mutex<()>,
 }
 
 /// What answers a question.
@@ -66,6 +70,7 @@ impl Trees {
             entries: OnceLock::new(),
             layers: Mutex::default(),
             missing: Mutex::new(missing),
+            computing: Mutex::default(),
         }
     }
 
@@ -104,10 +109,49 @@ impl Trees {
         self.missing().is_done()
     }
 
+    /// Computes the piece layers that nobody told from files that are here in full, as far as they lead to their roots: those who
+    /// meet in v1's name do not ask each other for hashes. Reads all of their bytes unless `cancel` is cancelled.
+    pub(crate) fn compute_layers(&self, cancel: &CancellationToken) {
+        let _alone = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in self.truth.missing_layers() {
+            let Some(tree) = tree(&self.layout, &self.truth, entry) else { continue };
+            let Some(layer) = self.computed_layer(entry, &tree, cancel) else { continue };
+            match self.truth.set_layer(&self.layout, entry, layer) {
+                Ok(()) => self.missing().known(&tree.root()),
+                Err(error) => {
+                    warn!(entry, %error, "a file that is what its v1 hashes say is not what its v2 root says")
+                }
+            }
+        }
+    }
+
+    fn computed_layer(&self, entry: usize, tree: &Tree, cancel: &CancellationToken) -> Option<Box<[Hash32]>> {
+        let pieces = self.layout.pieces_of(entry);
+        if !pieces.clone().all(|piece| self.store.is_verified(piece)) {
+            return None;
+        }
+        let width = (self.layout.piece_length() / BLOCK_LENGTH) as usize;
+        let mut layer = Vec::with_capacity(tree.pieces() as usize);
+        for piece in pieces {
+            if cancel.is_cancelled() {
+                return None;
+            }
+            let mut leaves = Vec::with_capacity(width);
+            push_leaves(&self.layout, &self.store, piece, &mut leaves)?;
+            layer.push(merkle_root(&leaves, width, [0; 32]));
+        }
+        Some(layer.into())
+    }
+
     /// What to ask of a peer that has content.
     pub(crate) fn requests_of(&self, peer: PeerKey, now: Instant) -> Vec<HashRequest> {
         let mut missing = self.missing();
         std::iter::from_fn(|| missing.poll_request(now, peer, |_, _| true)).collect()
+    }
+
+    /// When to ask again what [`Trees::requests_of`] has for a peer, if nothing happens before.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.missing().poll_timeout(now)
     }
 
     /// An answer of a peer. Returns the pieces whose hashes are known from now on; an error when it lied.
@@ -173,29 +217,35 @@ impl Job {
     /// Reads and hashes; `None`: reject.
     pub(crate) fn run(self) -> Option<Vec<Hash32>> {
         let mut leaves = Vec::new();
-        let mut buffer = vec![0; BLOCK_LENGTH as usize];
         for piece in self.pieces.clone() {
-            for index in 0..self.layout.block_count(piece) {
-                // Leaves end with the file: pads of a hybrid are no part of its tree.
-                let block = self.layout.block(piece, index);
-                let length = self.file_bytes(block);
-                if length == 0 {
-                    break;
-                }
-                let data = buffer.get_mut(..length as usize)?;
-                self.store.read(Block { length, ..block }, data).ok()?;
-                leaves.push(Sha256::digest(&*data).into());
-            }
+            push_leaves(&self.layout, &self.store, piece, &mut leaves)?;
         }
         self.question.answer(self.layer.as_deref(), &leaves)
     }
+}
 
-    /// How many bytes of a block belong to the file that its piece begins with.
-    fn file_bytes(&self, block: Block) -> u32 {
-        let first = self.layout.spans(Block { begin: 0, length: 1, piece: block.piece }).next();
-        let Some(first) = first else { return 0 };
-        self.layout.spans(block).take_while(|span| span.entry == first.entry).map(|span| span.length).sum()
+/// Reads a piece and hashes its blocks; `None` when it cannot be read.
+fn push_leaves(layout: &Layout, store: &Store, piece: u32, leaves: &mut Vec<Hash32>) -> Option<()> {
+    let mut buffer = [0; BLOCK_LENGTH as usize];
+    for index in 0..layout.block_count(piece) {
+        // Leaves end with the file: pads of a hybrid are no part of its tree.
+        let block = layout.block(piece, index);
+        let length = file_bytes(layout, block);
+        if length == 0 {
+            break;
+        }
+        let data = buffer.get_mut(..length as usize)?;
+        store.read(Block { length, ..block }, data).ok()?;
+        leaves.push(Sha256::digest(&*data).into());
     }
+    Some(())
+}
+
+/// How many bytes of a block belong to the file that its piece begins with.
+fn file_bytes(layout: &Layout, block: Block) -> u32 {
+    let first = layout.spans(Block { begin: 0, length: 1, piece: block.piece }).next();
+    let Some(first) = first else { return 0 };
+    layout.spans(block).take_while(|span| span.entry == first.entry).map(|span| span.length).sum()
 }
 
 fn tree(layout: &Layout, truth: &Truth, entry: usize) -> Option<Tree> {

@@ -1,6 +1,19 @@
-//! HTTP clients for machines as they are: some have no certificates to trust (minimal containers).
+//! HTTP clients for machines and names as they are: some machines have no certificates to trust (minimal containers), and some names
+//! lead elsewhere each time they are asked.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder};
+use url::Url;
+
+use crate::address::{Reach, reach};
+
+/// Clients for names that lead inside that are kept.
+const INSIDE_MAX: usize = 8;
 
 /// A client, and whether it can judge servers.
 #[derive(Clone, Debug)]
@@ -25,5 +38,123 @@ pub fn client(builder: impl Fn() -> ClientBuilder) -> Result<WebClient, reqwest:
             let client = builder().tls_certs_only([]).build().map_err(|_| error)?;
             Ok(WebClient { client, has_roots: false })
         }
+    }
+}
+
+/// Clients that connect only where a name was judged to lead: whoever owns a name may answer the next lookup differently (DNS
+/// rebinding). The one for everybody reaches public hosts; a name that leads into this network gets a client of its own, tied to the
+/// address that was judged.
+#[derive(Clone)]
+pub(crate) struct JudgedClients {
+    builder: Arc<dyn Fn() -> ClientBuilder + Send + Sync>,
+    /// Reaches public hosts, and addresses that URLs name themselves.
+    public: WebClient,
+    /// The youngest last.
+    inside: Arc<Mutex<VecDeque<Inside>>>,
+}
+
+/// A client for one name that leads inside.
+struct Inside {
+    name: String,
+    address: SocketAddr,
+    client: Client,
+}
+
+/// Finds public addresses of names, and no others.
+#[derive(Clone, Copy, Debug)]
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<_> = found.filter(|address| reach(address.ip()) == Reach::Public).collect();
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+impl JudgedClients {
+    /// Clients that are built like this, without a proxy: through one nobody knows where a name leads.
+    ///
+    /// # Errors
+    /// [`reqwest::Error`], when no client can be set up.
+    pub(crate) fn new(
+        builder: impl Fn() -> ClientBuilder + Send + Sync + 'static,
+    ) -> Result<Self, reqwest::Error> {
+        let builder = Arc::new(move || builder().no_proxy());
+        let public = client(|| builder().dns_resolver(PublicOnly))?;
+        Ok(Self { builder, public, inside: Arc::default() })
+    }
+
+    /// Whether there are certificates to trust, as in [`WebClient::has_roots`].
+    pub(crate) fn has_roots(&self) -> bool {
+        self.public.has_roots
+    }
+
+    /// A client that reaches the host of `url`, which was judged to be at this address; inside, it reaches this address or none.
+    ///
+    /// # Errors
+    /// [`reqwest::Error`], when no client can be set up.
+    pub(crate) fn client_for(&self, url: &Url, address: SocketAddr) -> Result<Client, reqwest::Error> {
+        match url.domain() {
+            Some(name) if reach(address.ip()) != Reach::Public => self.inside(name, address),
+            _ => Ok(self.public.client.clone()),
+        }
+    }
+
+    fn inside(&self, name: &str, address: SocketAddr) -> Result<Client, reqwest::Error> {
+        let mut kept = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inside) = kept.iter().find(|inside| inside.name == name && inside.address == address) {
+            return Ok(inside.client.clone());
+        }
+        let client = client(|| (self.builder)().resolve(name, address))?.client;
+        if kept.len() >= INSIDE_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(Inside { name: name.to_owned(), address, client: client.clone() });
+        Ok(client)
+    }
+}
+
+impl fmt::Debug for JudgedClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JudgedClients").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+/// The innermost cause is what helps; the URL in reqwest's own words may hold a secret.
+pub(crate) fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_leads_inside_is_not_followed_by_the_client_for_everybody() {
+        let name = "localhost".parse().unwrap();
+        let found: Vec<_> = PublicOnly.resolve(name).await.unwrap().collect();
+        assert_eq!(found, [], "a name that was public when it was judged must not lead to this machine");
+    }
+
+    #[test]
+    fn clients_for_the_inside_are_kept_and_bounded() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clients = JudgedClients::new(Client::builder).unwrap();
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let url = Url::parse("http://nas.example/").unwrap();
+        for port in [1, 2, 1, 2] {
+            clients.client_for(&url, address(port)).unwrap();
+        }
+        assert_eq!(clients.inside.lock().unwrap().len(), 2);
+        (0..20).for_each(|port| drop(clients.client_for(&url, address(port)).unwrap()));
+        assert_eq!(clients.inside.lock().unwrap().len(), INSIDE_MAX);
     }
 }

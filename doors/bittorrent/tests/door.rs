@@ -58,6 +58,22 @@ async fn a_magnet_that_turns_out_private_is_announced_to_trackers_only() {
     assert_eq!(swarms(&door).await, (0, 0));
 }
 
+/// What is removed and added again at once leaves after it has come.
+#[tokio::test]
+async fn a_torrent_that_leaves_takes_nobody_else_with_it() {
+    let (door, _guard) = door("127.0.0.1:0").await;
+    let counters: Arc<dyn tracker::Counters> = Arc::new(tracker::Progress::default);
+    let (first, second) = (door.add(HASHES, Some(false)), door.add(HASHES, Some(false)));
+    for torrent in [&first, &second] {
+        door.announce(torrent, Vec::new(), counters.clone()).await;
+    }
+    for (torrent, announced) in [(&first, (1, 1)), (&second, (0, 0))] {
+        door.withdraw(torrent).await;
+        assert_eq!(swarms(&door).await, announced);
+        door.remove(torrent);
+    }
+}
+
 /// BEP 5: a torrent may name nodes to begin with.
 #[tokio::test]
 async fn the_nodes_of_a_torrent_go_to_the_dht_unless_it_is_private() {

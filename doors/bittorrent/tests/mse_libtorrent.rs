@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod session;
+
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use peerage_bittorrent::hash::SwarmHash;
@@ -15,13 +16,14 @@ use peerage_bittorrent::wire::{
     HANDSHAKE_LENGTH, Handshake, Header, Limits, Message, PeerId, Reserved, peek_header,
 };
 
+use session::Session;
+
 /// How long libtorrent may be silent.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running libtorrent session; it ends when this is dropped.
+/// A libtorrent that listens.
 struct Libtorrent {
-    process: Child,
-    commands: Option<ChildStdin>,
+    session: Session,
     swarm: SwarmHash,
     port: u16,
     _folder: tempfile::TempDir,
@@ -30,34 +32,12 @@ struct Libtorrent {
 impl Libtorrent {
     fn start(role: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mse_libtorrent.py");
-        let mut process = Command::new("/usr/bin/python3")
-            .arg(script)
-            .arg(folder.path())
-            .arg(role)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this test needs the packages python3 and python3-libtorrent");
-        let commands = process.stdin.take();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let (hash, port) = line.trim().split_once(' ').expect("libtorrent did not start");
+        let mut session = Session::start("mse_libtorrent.py", folder.path(), role);
+        let line = session.line();
+        let (hash, port) = line.split_once(' ').expect("libtorrent did not start");
         let hash = data_encoding::HEXLOWER.decode(hash.as_bytes()).unwrap();
         let (swarm, port) = (SwarmHash(hash.try_into().unwrap()), port.parse().unwrap());
-        Self { process, commands, swarm, port, _folder: folder }
-    }
-
-    fn dial(&mut self, port: u16) {
-        writeln!(self.commands.as_mut().unwrap(), "{port}").unwrap();
-    }
-}
-
-impl Drop for Libtorrent {
-    fn drop(&mut self) {
-        self.commands = None;
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Self { session, swarm, port, _folder: folder }
     }
 }
 
@@ -143,7 +123,7 @@ fn libtorrent_is_dialled() {
 fn libtorrent_dials() {
     let mut libtorrent = Libtorrent::start("fetch");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    libtorrent.dial(listener.local_addr().unwrap().port());
+    libtorrent.session.dial(listener.local_addr().unwrap().port());
     let (mut stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let swarm = libtorrent.swarm;

@@ -3,10 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod session;
+
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use peerage_bittorrent::bencode::{self, Keys};
@@ -22,6 +23,8 @@ use peerage_bittorrent::wire::{
 use peerage_content::{BLOCK_LENGTH, Block, Hash32, merkle_root};
 use peerage_swarm::core::PeerKey;
 use sha2::{Digest, Sha256};
+
+use session::Session;
 
 /// How long libtorrent may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,11 +53,9 @@ impl Sample {
     }
 }
 
-/// A running libtorrent session; it ends when this is dropped.
+/// A libtorrent that listens.
 struct Libtorrent {
-    process: Child,
-    commands: Option<ChildStdin>,
-    words: BufReader<ChildStdout>,
+    session: Session,
     port: u16,
     info: Vec<u8>,
     hash: [u8; 32],
@@ -66,35 +67,15 @@ impl Libtorrent {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("content")).unwrap();
         std::fs::write(folder.path().join("content/file"), &sample.bytes).unwrap();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proof_libtorrent.py");
-        let mut process = Command::new("/usr/bin/python3")
-            .arg(script)
-            .arg(folder.path())
-            .arg(role)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this test needs the packages python3 and python3-libtorrent");
-        let commands = process.stdin.take();
-        let mut words = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        words.read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("libtorrent did not start");
+        let mut session = Session::start("proof_libtorrent.py", folder.path(), role);
+        let port = session.line().parse().expect("libtorrent did not start");
         let info = info_of(&folder.path().join("file.torrent"));
         let hash = Sha256::digest(&info).into();
-        Self { process, commands, words, port, info, hash, folder }
+        Self { session, port, info, hash, folder }
     }
 
     fn hashes(&self) -> InfoHashes {
         InfoHashes { v1: None, v2: Some(self.hash) }
-    }
-}
-
-impl Drop for Libtorrent {
-    fn drop(&mut self) {
-        self.commands = None;
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -242,15 +223,13 @@ fn libtorrent_fetches_a_magnet_link_from_us() {
     let mut libtorrent = Libtorrent::start("fetch", &sample);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    writeln!(libtorrent.commands.as_mut().unwrap(), "{port}").unwrap();
+    libtorrent.session.dial(port);
     let (stream, _) = listener.accept().unwrap();
     let swarm = libtorrent.hashes().primary().unwrap();
     let info = libtorrent.info.clone();
     let expected = sample.bytes.clone();
     let seeder = std::thread::spawn(move || seed(stream, swarm, &info, &sample));
-    let mut line = String::new();
-    libtorrent.words.read_line(&mut line).unwrap();
-    assert_eq!(line, "complete\n");
+    assert_eq!(libtorrent.session.line(), "complete");
     let fetched = std::fs::read(libtorrent.folder.path().join("fetched/file")).unwrap();
     assert!(fetched == expected);
     drop(libtorrent);

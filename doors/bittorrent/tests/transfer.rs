@@ -4,9 +4,11 @@
 
 mod node;
 
+use peerage_bittorrent::hash::InfoHashes;
 use peerage_bittorrent::metainfo::author::Format;
 use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_bittorrent::mse::Encryption;
+use peerage_content::Place;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -81,6 +83,31 @@ async fn a_v2_magnet_brings_its_piece_layers() {
 #[tokio::test]
 async fn a_hybrid_magnet_needs_no_piece_layers() {
     magnet_goes_over(Format::Hybrid).await;
+}
+
+/// Whoever has a link with the v2 hash alone does not know the name that a hybrid's dials begin with.
+#[tokio::test]
+async fn a_hybrid_reaches_a_peer_that_knows_only_its_v2_name() {
+    for encryption in [Encryption::Allow, Encryption::Require] {
+        let room = tempfile::tempdir().unwrap();
+        let source = room.path().join("source");
+        sample(&source);
+        let metainfo = torrent_of(&source, Format::Hybrid, 64 << 10);
+        let (seeder, leecher) = (Node::open(encryption).await, Node::open(encryption).await);
+        let by_v2 = InfoHashes { v1: None, ..metainfo.info.hashes };
+        let sought = leecher.door.add(by_v2, None);
+        leecher.door.seek(&sought);
+        let seeded = seeder.door.add(metainfo.info.hashes, Some(false));
+        seeder.start(&metainfo, &seeded, Place::InPlace(source.clone()), true);
+        seeder.door.introduce(&seeded, vec![leecher.address()]).await;
+        let found = tokio::time::timeout(PATIENCE, sought.metadata()).await.expect("in time").unwrap();
+        assert_eq!(found, metainfo.info.raw);
+        let found = Metainfo::from(Info::parse(found).unwrap());
+        let target = room.path().join("target");
+        std::fs::create_dir(&target).unwrap();
+        finished(&leecher.start(&found, &sought, download(&found, &target), false)).await;
+        assert_same(&source, &target.join("source"));
+    }
 }
 
 #[tokio::test]

@@ -144,8 +144,11 @@ async fn servers_that_fail_or_lie() {
     let busy = first_fetch(answering("HTTP/1.1 503 x\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")).await;
     assert_eq!(busy, Err(WebSeedFailure::Busy { status: 503, retry_after: Duration::from_secs(7) }));
 
-    let circles = answering("HTTP/1.1 302 Found\r\nLocation: ?again\r\nContent-Length: 0\r\n\r\n");
+    let circles = answering("HTTP/1.1 302 Found\r\nLocation: large\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(first_fetch(circles).await, Err(WebSeedFailure::Redirect("in circles")));
+
+    let button = answering("HTTP/1.1 302 Found\r\nLocation: /set?volume=11\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(first_fetch(button).await, Err(WebSeedFailure::LocalQuery));
 
     let file = answering("HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n");
     assert_eq!(first_fetch(file).await, Err(WebSeedFailure::Redirect("to no HTTP address")));

@@ -21,6 +21,8 @@ pub mod id {
     pub const REQUEST: u8 = 6;
     /// Brings a block.
     pub const PIECE: u8 = 7;
+    /// An extension's message (BEP 10).
+    pub const EXTENDED: u8 = 20;
 }
 
 /// One connection.
@@ -36,8 +38,22 @@ impl RawPeer {
     /// # Errors
     /// When the other side does not take the greeting.
     pub fn greet(address: &str, info_hash: &[u8; 20]) -> io::Result<Self> {
+        Self::greet_with(address, &greeting(info_hash))
+    }
+
+    /// Connects, and says that it understands extensions (BEP 10): these, a bencoded handshake.
+    ///
+    /// # Errors
+    /// When the other side does not take the greeting.
+    pub fn extended(address: &str, info_hash: &[u8; 20], handshake: &[u8]) -> io::Result<Self> {
+        let mut peer = Self::greet_with(address, &extended_greeting(info_hash))?;
+        peer.send(id::EXTENDED, &[&[0], handshake].concat())?;
+        Ok(peer)
+    }
+
+    fn greet_with(address: &str, greeting: &[u8]) -> io::Result<Self> {
         let mut peer = Self::connect(address)?;
-        peer.socket.write_all(&greeting(info_hash))?;
+        peer.socket.write_all(greeting)?;
         let mut answer = [0; 68];
         peer.socket.read_exact(&mut answer)?;
         Ok(peer)
@@ -126,6 +142,13 @@ pub fn greeting(info_hash: &[u8; 20]) -> Vec<u8> {
     greeting.extend(b"-XX0001-");
     let chance = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     greeting.extend(format!("{:012}", chance.map_or(0, |since| since.subsec_nanos())).as_bytes());
+    greeting
+}
+
+/// The bytes of a greeting that promises extensions (BEP 10).
+pub fn extended_greeting(info_hash: &[u8; 20]) -> Vec<u8> {
+    let mut greeting = greeting(info_hash);
+    greeting[25] |= 0x10;
     greeting
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// A failed operation on a file, with the file, the attempt and the cause.
+/// A failed operation on a file: what was tried on which, with the cause as its source.
 #[derive(Debug, thiserror::Error)]
-#[error("{attempt} {path:?}: {source}")]
+#[error("{attempt} {path:?}")]
 pub struct StorageError {
     /// What was tried, as a verb: "open", "write", "read", "create folder".
     pub attempt: &'static str,
@@ -29,6 +29,8 @@ pub enum StorageErrorKind {
     NotPermitted,
     /// The folder or mount is gone: pause until it is back.
     Vanished,
+    /// The device failed to read or write: pause, try again.
+    Device,
     /// Anything else the system said.
     Other,
 }
@@ -36,7 +38,7 @@ pub enum StorageErrorKind {
 impl StorageErrorKind {
     /// Whether it may be over without the user doing anything to this very folder: waiting makes sense.
     pub fn passes(self) -> bool {
-        matches!(self, Self::NoSpace | Self::ReadOnly | Self::Vanished)
+        matches!(self, Self::NoSpace | Self::ReadOnly | Self::Vanished | Self::Device)
     }
 }
 
@@ -46,12 +48,18 @@ impl StorageError {
         Self { attempt, path: path.to_owned(), source: source.into() }
     }
 
+    /// The error with its cause, for where one line is all there is.
+    pub fn in_full(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
+
     /// Sorts the error by what can be done about it.
     pub fn kind(&self) -> StorageErrorKind {
         if let Some(errno) = Errno::from_io_error(&self.source) {
             match errno {
                 Errno::NOSPC | Errno::DQUOT => return StorageErrorKind::NoSpace,
                 Errno::ROFS => return StorageErrorKind::ReadOnly,
+                Errno::IO => return StorageErrorKind::Device,
                 Errno::ACCESS | Errno::PERM => return StorageErrorKind::NotPermitted,
                 Errno::NOENT
                 | Errno::NODEV
@@ -86,13 +94,15 @@ mod tests {
         assert_eq!(kind(Errno::ROFS.into()), StorageErrorKind::ReadOnly);
         assert_eq!(kind(Errno::ACCESS.into()), StorageErrorKind::NotPermitted);
         assert_eq!(kind(Errno::NOENT.into()), StorageErrorKind::Vanished);
-        assert_eq!(kind(Errno::IO.into()), StorageErrorKind::Other);
+        assert_eq!(kind(Errno::IO.into()), StorageErrorKind::Device);
+        assert_eq!(kind(Errno::INVAL.into()), StorageErrorKind::Other);
         assert_eq!(kind(io::ErrorKind::InvalidData.into()), StorageErrorKind::Other);
     }
 
     #[test]
-    fn the_message_names_the_attempt_the_thing_and_the_cause() {
+    fn the_message_names_the_attempt_and_the_thing_and_its_source_is_the_cause() {
         let error = StorageError::new("open", Path::new("a b"), Errno::ACCESS);
-        assert_eq!(error.to_string(), "open \"a b\": Permission denied (os error 13)");
+        assert_eq!(error.to_string(), "open \"a b\"");
+        assert_eq!(error.in_full(), "open \"a b\": Permission denied (os error 13)");
     }
 }

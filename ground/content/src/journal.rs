@@ -347,8 +347,9 @@ impl Journal {
 
 impl Resumed {
     /// Compares with the files as they are now, and moves what cannot be believed: pieces of a file that is not the one stamped
-    /// become suspect; pieces of a file that is gone, or that lie past its end, are neither verified nor suspect any more. `store` is
-    /// one made from this `Resumed`; its verified set follows.
+    /// become suspect, and the store [holds](Store::is_disputed) the file for its owner's until they are hashed; pieces of a file that is
+    /// gone, or that lie past its end, are neither verified nor suspect any more. `store` is one made from this `Resumed`; its
+    /// verified set follows.
     ///
     /// # Errors
     /// [`StorageError`] when the folder cannot be looked at, because it is not mounted for example. Nothing has moved then.
@@ -359,32 +360,51 @@ impl Resumed {
         let states = entries
             .map(|entry| Ok((entry, store.state_of(entry)?)))
             .collect::<Result<Vec<_>, StorageError>>()?;
+        // Before any of it moves: files have pieces in common.
+        let believed = self.verified.clone();
+        let mut gone = Vec::new();
         for (entry, state) in states {
             let stamp = self.stamps.get(entry).copied().flatten();
             let now = state.filter(|state| state.is_file).map(|state| state.stamp);
             if stamp.is_some() && stamp == now {
                 continue;
             }
+            let length = now.map_or(0, |now| now.length);
+            let mut doubted = Vec::new();
             for piece in layout.pieces_of(entry) {
-                let end = layout.piece_spans(piece).find(|span| span.entry == entry);
-                let end = end.map_or(0, |span| span.offset + u64::from(span.length));
-                let is_there = now.is_some_and(|now| now.length >= end);
-                let was_known = self.verified.contains(piece) || self.suspect.contains(piece);
-                // Without a stamp the file was still being written, and the page cache vouches for what is there.
-                if was_known && (!is_there || stamp.is_some()) {
-                    self.verified.remove(piece);
-                    self.suspect.remove(piece);
-                    store.set_verified(piece, false);
-                    if is_there {
-                        self.suspect.insert(piece);
-                    }
+                let Some(span) = layout.piece_spans(piece).find(|span| span.entry == entry) else { continue };
+                let is_whole = length >= span.offset + u64::from(span.length);
+                match stamp {
+                    // The file was still being written, and the page cache vouches for what is there.
+                    None if is_whole => {}
+                    // Even a part of a piece is somebody's.
+                    Some(_) if length > span.offset && believed.contains(piece) => doubted.push(piece),
+                    Some(_) if is_whole => self.doubt(piece, store),
+                    _ => gone.push(piece),
                 }
             }
-            if let Some(stamp) = self.stamps.get_mut(entry) {
-                *stamp = None;
+            if let Some(known) = self.stamps.get_mut(entry) {
+                *known = None;
+            }
+            doubted.iter().for_each(|piece| self.doubt(*piece, store));
+            if let Some(stamp) = stamp {
+                store.dispute(entry, stamp, now.is_some(), doubted);
             }
         }
+        for piece in gone.into_iter().filter(|piece| !store.is_doubted(*piece)) {
+            self.verified.remove(piece);
+            self.suspect.remove(piece);
+            store.set_verified(piece, false);
+        }
         Ok(())
+    }
+
+    /// Believes a piece no more before it is hashed, if it was on record at all.
+    fn doubt(&mut self, piece: PieceIndex, store: &Store) {
+        if self.verified.remove(piece) {
+            self.suspect.insert(piece);
+            store.set_verified(piece, false);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub use pool::{BlockBuf, BlockPool};
 pub use quota::Quota;
 pub use recheck::{Rechecked, recheck};
 pub use set::PieceSet;
-pub use store::{Place, Preallocation, ReadError, Sending, Store};
+pub use store::{FlushError, Place, Preallocation, ReadError, Sending, Store, Yielded};
 pub use truth::{Hash20, Hash32, LayerError, Truth, V2File};
 pub use walk::{Walked, walk};
 pub use workers::Workers;

@@ -223,6 +223,11 @@ pub(crate) fn read_ahead(file: impl AsFd, offset: u64, length: u64) {
     let _ = fs::fadvise(file, offset, NonZeroU64::new(length), Advice::WillNeed);
 }
 
+/// Forgets what is in the page cache of a file as far as it is clean, so that it is read from the disk.
+pub(crate) fn drop_cached(file: impl AsFd) {
+    let _ = fs::fadvise(file, 0, None, Advice::DontNeed);
+}
+
 /// Says that a file will be read from start to end.
 pub(crate) fn will_read_in_order(file: impl AsFd) {
     let _ = fs::fadvise(file, 0, None, Advice::Sequential);

@@ -6,6 +6,7 @@
 //! the reader gets [`ReadError::Changed`].
 
 mod delete;
+mod dispute;
 mod finish;
 mod folder;
 mod sending;
@@ -16,7 +17,7 @@ mod write;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::io::Errno;
@@ -25,7 +26,11 @@ use crate::bits::AtomicPieceSet;
 use crate::files::{FileKey, OpenFile};
 use crate::{Block, FilePool, FileStamp, Layout, PieceIndex, PieceSet, Quota, StorageError, platform};
 
+pub use dispute::Yielded;
+pub use finish::FlushError;
 pub use sending::Sending;
+
+use dispute::Dispute;
 
 /// Where the bytes lie.
 #[derive(Clone, Debug)]
@@ -93,8 +98,6 @@ pub struct Store {
     budget: Option<Budget>,
     /// Whether `Place::InPlace` names a file rather than a folder, once looked up.
     is_single: OnceLock<bool>,
-    /// A flush failed: the kernel may have dropped what it could not write, and the next flush would not say so.
-    flush_failed: AtomicBool,
     /// How often bytes on disk were found to be others than those written.
     losses: AtomicU64,
 }
@@ -108,6 +111,7 @@ struct EntryState {
     missing: u32,
     /// The file changed since it was verified, and was not verified again.
     changed: bool,
+    dispute: Option<Dispute>,
     /// The file was created or adopted by this store, with its length and mode in order; its inode number then.
     prepared: Option<u64>,
     /// Written since the last flush.
@@ -162,7 +166,6 @@ impl Store {
             entries: Mutex::new(entries),
             budget: None,
             is_single: OnceLock::new(),
-            flush_failed: AtomicBool::new(false),
             losses: AtomicU64::new(0),
             layout,
             place,
@@ -189,6 +192,12 @@ impl Store {
     pub fn incomplete(&self) -> Option<usize> {
         let entries = self.lock();
         (0..entries.len()).find(|&entry| entries[entry].missing > 0 && self.is_file(entry))
+    }
+
+    /// Whether all is there of any of the files that a piece is part of.
+    pub fn completes(&self, piece: PieceIndex) -> bool {
+        let entries = self.lock();
+        self.layout.piece_spans(piece).any(|span| entries[span.entry].missing == 0)
     }
 
     /// The map it was made with.
@@ -233,6 +242,7 @@ impl Store {
             entry.missing = entry.missing.saturating_sub(1);
             if entry.missing == 0 {
                 entry.changed = false;
+                entry.dispute = None;
                 completed = true;
             }
         }

@@ -182,6 +182,7 @@ impl Content {
 }
 
 /// A file system of limited size, for tests that fill the disk; only root can mount one.
+#[derive(Debug)]
 pub(crate) struct TinyDisk {
     folder: tempfile::TempDir,
 }
@@ -210,5 +211,46 @@ impl TinyDisk {
 impl Drop for TinyDisk {
     fn drop(&mut self) {
         let _ = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// A disk that takes writes into memory and fails to put them on its device, because what the device lies on is full.
+#[derive(Debug)]
+pub(crate) struct FullDevice {
+    // In the order in which they have to go.
+    disk: TinyDisk,
+    device: TinyDisk,
+}
+
+impl FullDevice {
+    /// A disk of which so many mebibytes can be written. `None` without the right to mount, or the tools.
+    pub(crate) fn new(mebibytes: u32) -> Option<Self> {
+        let device = TinyDisk::new(&format!("size={mebibytes}m"))?;
+        let image = device.path().join("image");
+        std::fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
+        let made = std::process::Command::new("mkfs.ext4")
+            .args(["-q", "-F", "-O", "^has_journal"])
+            .arg(&image)
+            .status();
+        made.is_ok_and(|status| status.success()).then_some(())?;
+        let disk = TinyDisk { folder: tempfile::tempdir().unwrap() };
+        disk.mount(&["-o", "loop", image.to_str().unwrap()]).then_some(Self { disk, device })
+    }
+
+    /// Forgets what is only in memory.
+    pub(crate) fn remount(&self) {
+        let image = self.device.path().join("image");
+        let gone = std::process::Command::new("umount").arg(self.disk.path()).status();
+        assert!(gone.is_ok_and(|status| status.success()));
+        assert!(self.disk.mount(&["-o", "loop", image.to_str().unwrap()]));
+    }
+
+    /// Lets it be written from now on.
+    pub(crate) fn make_room(&self) {
+        self.device.remount("size=80m");
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.disk.path()
     }
 }

@@ -8,14 +8,14 @@ use peerage_bittorrent::tracker::TrackerUrl;
 use crate::config::{Loaded, Origin};
 use crate::model::{AuthorOptions, Limits, Versions};
 use crate::node::{Encryption, NodeConfig};
-use crate::values::Bytes;
+use crate::values::{Bytes, address};
 
 /// How a node runs: for the commands that may run one.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Node options")]
 pub(super) struct NodeFlags {
     /// Accept peers on this address; repeatable. Port 0 takes any free one
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// Do not use the DHT
     #[arg(long)]

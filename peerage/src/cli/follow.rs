@@ -134,7 +134,7 @@ impl<'a> Follower<'a> {
             }
             reach(Step::Complete, &progress)?;
             if let Some(view) = &view {
-                if let Some(problem) = fatal(view) {
+                if let Some(problem) = fatal(view, until) {
                     progress.clear();
                     return Err(problem.into());
                 }
@@ -209,7 +209,7 @@ fn is_verified(view: &TransferView) -> bool {
         State::Paused => view.finished.is_some(),
         _ => false,
     };
-    view.role == Role::Get && at_rest
+    view.role == Role::Get && at_rest && view.wanted.is_none_or(|wanted| view.verified >= wanted)
 }
 
 fn step_event(step: Step, view: &TransferView) -> Event {
@@ -230,8 +230,10 @@ fn view_of(event: &Event) -> Option<&TransferView> {
     }
 }
 
-/// The problem of a transfer that will not go on by itself.
-fn fatal(view: &TransferView) -> Option<Problem> {
+/// The problem of a transfer that will not go on by itself, for one who waits `until` then.
+fn fatal(view: &TransferView, until: Until) -> Option<Problem> {
     let problem = || view.problem.clone().unwrap_or_else(|| Problem::new("failed", "the transfer failed"));
-    (view.state == State::Error).then(problem).filter(|problem| !problem.passes())
+    // A file that its user edited is in the way of a download; what is served meanwhile is served on.
+    let held = view.role == Role::Get && view.state == State::Changed && until == Until::Verified;
+    (held || view.state == State::Error).then(problem).filter(|problem| !problem.passes())
 }

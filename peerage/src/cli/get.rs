@@ -26,7 +26,7 @@ use crate::model::{
 use crate::spool::{STDOUT, Spool};
 use crate::stream::Stream;
 use crate::ui::{OutputError, Rate, Shown, Size, took};
-use crate::values::Span;
+use crate::values::{Span, address};
 
 /// Get what a link names
 ///
@@ -108,7 +108,7 @@ impl SeedFlags {
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct PeerFlags {
     /// Ask this peer, too; repeatable
-    #[arg(long = "peer", value_name = "ADDR:PORT")]
+    #[arg(long = "peer", value_name = "ADDR:PORT", value_parser = address)]
     pub(super) peers: Vec<SocketAddr>,
 }
 

@@ -77,10 +77,8 @@ pub(super) fn files(info: &Info) -> impl Iterator<Item = &Entry> {
 pub(super) async fn run(app: &App, args: Inspect) -> Result<u8> {
     match link::resolve(&args.link).await? {
         Link::Torrent(bytes) => {
-            let torrent = Metainfo::parse(&bytes.0).map_err(|error| {
-                let told = Problem::new("refused", format!("{} is refused", Shown::text(&args.link)));
-                Problem { causes: vec![error.to_string()], ..told }
-            })?;
+            let what = Shown::text(&args.link).to_string();
+            let torrent = Metainfo::parse(&bytes.0).map_err(|error| Problem::refused(&what, &error))?;
             show_torrent(app, &torrent)?;
         }
         Link::Name(text) => {

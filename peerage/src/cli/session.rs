@@ -69,7 +69,11 @@ pub(super) async fn find_daemon(app: &App) -> Result<Option<Client>> {
             Ok(None) => return Ok(None),
             Ok(Some(endpoint)) => return Ok(Some(Client::new(endpoint)?)),
             Err(EndpointError::Silent(_)) if began.elapsed() < SILENCE_MAX => sleep(SILENCE_STEP).await,
-            Err(error) => return Err(error).context("look for the daemon"),
+            Err(error) => {
+                return Err(error)
+                    .context("look for the daemon")
+                    .hint("--data-dir DIR chooses another folder, which must be yours");
+            }
         }
     }
 }

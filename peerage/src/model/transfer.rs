@@ -75,7 +75,7 @@ pub struct TransferView {
     pub role: Role,
     /// What it does.
     pub state: State,
-    /// Why, in the states `changed` and `error`.
+    /// Why, in the states `changed` and `error`; of a share that is `seeding`, what of its torrent is missing.
     pub problem: Option<Problem>,
     /// Where the content lies: the file, or its top folder. Before metadata, the folder that will receive it.
     #[schema(value_type = AnyPath)]

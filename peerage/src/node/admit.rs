@@ -13,7 +13,7 @@ use super::error::AddError;
 use super::select::Rules;
 use super::shelf::{Record, Slot};
 use super::{Entries, Inner, begin, life};
-use crate::model::{AddRequest, Event, Link, Role, State, TransferId};
+use crate::model::{AddRequest, Event, Link, Problem, Role, State, TransferId};
 
 /// Numbers of transfers that turned out to be another one; older ones are forgotten.
 const SAME_MAX: usize = 1_000;
@@ -149,7 +149,9 @@ impl Inner {
             match record {
                 Ok(record) if record.one_off => {}
                 Ok(record) => records.push((slot, record)),
-                Err(error) => tracing::warn!(%error, "a transfer of the former run is left out"),
+                Err(error) => {
+                    tracing::warn!(error = error.in_full(), "a transfer of the former run is left out");
+                }
             }
         }
         // Those without a number, or with one that is taken, come after the others.
@@ -161,7 +163,12 @@ impl Inner {
             last = record.id;
             let id = kept.map_or_else(|| self.entries().next_id(), TransferId);
             let restored = identify(record.request.clone()).and_then(|found| {
-                if record.id != Some(id.0) {
+                // That something may be replaced was said of what lay there when the transfer began.
+                let overwrites = match &mut record.request {
+                    AddRequest::Get(get) if slot.is_begun() => std::mem::take(&mut get.overwrite),
+                    _ => false,
+                };
+                if overwrites || record.id != Some(id.0) {
                     record.id = Some(id.0);
                     slot.write_record(&record)?;
                 }
@@ -171,7 +178,10 @@ impl Inner {
                 Ok(entry) => {
                     self.resources.tasks.spawn(life::live(self.clone(), entry));
                 }
-                Err(error) => tracing::warn!(%error, "a transfer of the former run is left out"),
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    tracing::warn!(%problem, causes = ?problem.causes, "a transfer of the former run is left out");
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use peerage_content::{
 };
 use peerage_swarm::core::Config;
 use peerage_swarm::driver::{Transfer, TransferParts};
+use tracing::debug;
 
 use super::entry::{Entry, Running, limit};
 use super::foreign::examine;
@@ -27,7 +28,7 @@ use super::{Inner, OpError};
 use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem, State};
 
 /// How often files that are not there are looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// What is known of the bytes before anything was read.
 #[derive(Debug)]
@@ -152,7 +153,9 @@ pub(super) fn config(node: &Inner, entry: &Entry, own_address: Option<SocketAddr
 /// Lets connections into a transfer whose disk has been checked.
 pub(super) fn let_in(node: &Inner, torrent: &Arc<Torrent>, running: &Running) {
     let info = &running.metainfo.info;
-    node.door.name(torrent, info.hashes);
+    if !node.door.name(torrent, info.hashes) {
+        debug!(hashes = ?info.hashes, "another transfer, which is leaving, still has a name of this torrent");
+    }
     torrent.begin(Ready::new(info.hashes, info.raw.clone(), running.transfer.clone()), info.private);
 }
 
@@ -202,6 +205,7 @@ fn open(
         Place::Download { folder, .. } => (folder.clone(), device_of(folder)?.to_le_bytes().to_vec()),
         Place::InPlace(path) => (path.clone(), Vec::new()),
     };
+    let may_overwrite = matches!(&record.request, AddRequest::Get(get) if get.overwrite);
     let moved = note != resumed.note && !resumed.note.is_empty();
     let (store, suspect) = match (belief, examined) {
         (Belief::Journal, Some(store)) => {
@@ -226,8 +230,8 @@ fn open(
                     "nothing of what was fetched is there, and it is another disk than before",
                 ));
             }
-            believe(&mut resumed, &store, &mut journal)?;
-            journal.describe(&[], &note, totals);
+            believe(&mut resumed, &store, &mut journal, may_overwrite)?;
+            journal.describe(&store.stamps(), &note, totals);
             journal.commit(false).map_err(storage)?;
             let suspect = if fresh { existing_pieces(&store) } else { resumed.suspect };
             (store, suspect)
@@ -242,15 +246,23 @@ fn open(
 }
 
 /// Holds what is on record against the files. What cannot be believed any more is taken off the record at once: whatever becomes of it,
-/// no later run may take it for true.
-fn believe(resumed: &mut Resumed, store: &Store, journal: &mut Journal) -> Result<(), Refusal> {
+/// no later run may take it for true. With `may_overwrite` the user gives up what is in files that changed.
+fn believe(
+    resumed: &mut Resumed,
+    store: &Store,
+    journal: &mut Journal,
+    may_overwrite: bool,
+) -> Result<(), Refusal> {
     let before = resumed.verified.clone();
     let absent = |error| Refusal::Absent(Problem { code: "vanished".to_owned(), ..storage(error) });
     resumed.check(store).map_err(absent)?;
-    let (suspect, gone): (Vec<PieceIndex>, Vec<PieceIndex>) = before
-        .iter()
-        .filter(|piece| !resumed.verified.contains(*piece))
-        .partition(|piece| resumed.suspect.contains(*piece));
+    if may_overwrite {
+        store.end_disputes();
+    }
+    let moved = before.iter().filter(|piece| !resumed.verified.contains(*piece));
+    // The stamp on record keeps what is disputed from being believed.
+    let (suspect, gone): (Vec<PieceIndex>, Vec<PieceIndex>) =
+        moved.filter(|piece| !store.is_disputed(*piece)).partition(|piece| resumed.suspect.contains(*piece));
     journal.suspect(&suspect);
     journal.lost(&gone);
     store.flush_later(&resumed.unsynced);

@@ -131,7 +131,7 @@ impl Entry {
             if entry.forgotten.load(Ordering::Acquire) { Ok(()) } else { entry.slot.write_record(&record) }
         });
         if let Ok(Err(error)) = written.await {
-            tracing::warn!(%error, "a change will be forgotten at the next start");
+            tracing::warn!(error = error.in_full(), "a change will be forgotten at the next start");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The task of one transfer: from what was asked to a running transfer, and what follows from its progress.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,14 @@ use peerage_bittorrent::tracker::{self, TrackerUrl};
 use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info, warn};
 
-use super::Inner;
 use super::begin::{Belief, begin, config, let_in};
 use super::entry::{Entry, Running, now};
+use super::finish::{compute_layers, finished};
+use super::kept::kept_when_there;
 use super::queue::Turn;
 use super::share::hash_for;
-use super::state::{cannot_write, set_state, state_of};
+use super::state::{cannot_use, set_state, state_of};
+use super::{AddError, Inner};
 use crate::model::{AddRequest, Event, GetRequest, Link, Problem, Role, SeedGoal, State, TransferId};
 
 /// How long until a transfer that another process works on is tried again.
@@ -64,11 +66,11 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
                 let _ = tokio::task::spawn_blocking(move || forgotten.clear()).await;
                 return;
             }
-            Err(Fault::Same(other)) => super::AddError::Exists(other).into(),
+            Err(Fault::Same(other)) => AddError::Exists(other).into(),
             Err(Fault::Problem(problem)) => problem,
         };
         let busy = problem.code == "busy";
-        info!(id = entry.id.0, %problem, "transfer failed");
+        info!(id = entry.id.0, %problem, causes = ?problem.causes, "transfer failed");
         set_state(&node, &entry, State::Error, Some(problem));
         let again =
             async { if busy { tokio::time::sleep(BUSY_RETRY).await } else { std::future::pending().await } };
@@ -117,7 +119,7 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Fault> {
         running.transfer.checked().await;
     }
     if !is_get {
-        is_true(node, entry, &running)?;
+        is_true(entry, &running)?;
         node.emit(known);
     }
     let whole = running.is_whole();
@@ -157,24 +159,18 @@ async fn prepare(
 }
 
 /// Whether what is shared is what the torrent says, at least in part.
-fn is_true(node: &Inner, entry: &Entry, running: &Running) -> Result<(), Problem> {
-    let (verified, pieces) =
-        (running.transfer.store().verified().count(), running.transfer.layout().piece_count());
-    if verified == pieces {
+fn is_true(entry: &Entry, running: &Running) -> Result<(), Problem> {
+    let store = running.transfer.store();
+    // What changed since it was verified is named as such.
+    if !store.verified().is_empty()
+        || running.metainfo.info.layout.piece_count() == 0
+        || !store.changed().is_empty()
+    {
         return Ok(());
     }
     let path = entry.facts().path.clone();
-    if verified == 0 {
-        return Err(Problem::new(
-            "no_match",
-            format!("{path:?} is not what the torrent describes: no piece matches"),
-        )
-        .hint("name the file or the top folder that the torrent was made of"));
-    }
-    let problem =
-        Problem::new("partial", format!("{verified} of {pieces} pieces match; only those are served"));
-    node.emit(Event::Warning { id: Some(entry.id), problem });
-    Ok(())
+    Err(Problem::new("no_match", format!("{path:?} is not what the torrent describes: no piece matches"))
+        .hint("name the file or the top folder that the torrent was made of"))
 }
 
 /// Waits until the user pauses it.
@@ -215,7 +211,7 @@ async fn shared(
     let AddRequest::Share(share) = request else {
         return Err(Problem::new("internal", "not a share").into());
     };
-    let (metainfo, belief) = match kept(entry, &share.path.0).await? {
+    let (metainfo, belief) = match kept_when_there(node, entry, &share.path.0).await? {
         Some(metainfo) => (metainfo, Belief::Journal),
         None => {
             set_state(node, entry, State::Hashing, None);
@@ -239,47 +235,11 @@ async fn shared(
     Ok((metainfo, torrent, belief))
 }
 
-/// The torrent of shared files as it was kept, if it still holds: it was given, or the files are as they were when it was made.
-async fn kept(entry: &Arc<Entry>, path: &std::path::Path) -> Result<Option<Metainfo>, Problem> {
-    let given = entry.facts().hashes.is_some();
-    let (entry, path) = (entry.clone(), path.to_owned());
-    blocking(move || {
-        let metainfo = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
-        metainfo.filter(|metainfo| given || is_unchanged(&entry, metainfo, &path))
-    })
-    .await
-}
-
 /// Runs what waits for the disk where waiting is no harm.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Problem::new("internal", error))
-}
-
-/// Whether files are as they were when they were hashed, so that they need not be hashed again.
-fn is_unchanged(entry: &Entry, metainfo: &Metainfo, path: &std::path::Path) -> bool {
-    let Ok((identity, resumed)) = peerage_content::Journal::peek(&entry.slot.journal()) else { return false };
-    let primary = metainfo.info.hashes.primary().map(|swarm| swarm.0).unwrap_or_default();
-    let Ok(walked) = peerage_content::walk(path) else { return false };
-    let files = |entries: &[peerage_content::Entry]| {
-        let mut files: Vec<_> = entries
-            .iter()
-            .filter(|entry| entry.kind != peerage_content::EntryKind::Pad)
-            .map(|entry| (entry.path.clone(), entry.length))
-            .collect();
-        files.sort();
-        files
-    };
-    let same_files = walked.single || files(&walked.entries) == files(metainfo.info.layout.entries());
-    identity == primary && resumed.verified.is_full() && resumed.suspect.is_empty() && same_files && {
-        let store = peerage_content::Store::new(
-            metainfo.info.layout.clone(),
-            peerage_content::Place::InPlace(path.to_owned()),
-            peerage_content::FilePool::new(8),
-            resumed.verified,
-            resumed.stamps,
-        );
-        store.check_stamps().is_empty()
-    }
 }
 
 /// The torrent of what is fetched: kept from before, given, or asked of peers.
@@ -303,6 +263,8 @@ async fn fetched(
         return Ok((metainfo, torrent, Belief::Journal));
     }
     let Some(magnet) = magnet else { return Err(Problem::new("refused", "the torrent was not kept").into()) };
+    let given = named_peers(&entry.facts().record.request).0.len();
+    entry.facts().given = u32::try_from(given).unwrap_or(u32::MAX);
     set_state(node, entry, State::FetchingMetadata, None);
     let torrent = enter(node, entry, magnet.hashes, None)?;
     {
@@ -314,18 +276,25 @@ async fn fetched(
     announce(node, entry, &torrent, None).await;
     introduce(node, entry, &torrent).await;
     let raw = torrent.metadata().await.ok_or_else(|| Problem::new("stopped", "the node is stopping"))?;
-    let info = Info::parse(raw).map_err(|error| refused("the torrent that the link names", &error))?;
+    let info =
+        Info::parse(raw).map_err(|error| Problem::refused("the torrent that the link names", &error))?;
     node.door.learn_private(&torrent, info.private).await;
     let mut metainfo = Metainfo::from(info);
     metainfo.trackers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
     metainfo.web_seeds = magnet.web_seeds.clone();
-    // A link that named one of the two hashes may lead to what is here already under the other.
-    if let Some(other) = Inner::holder_of(&node.entries(), metainfo.info.hashes, entry.id) {
-        return Err(Fault::Same(other));
-    }
+    claim(node, entry, metainfo.info.hashes)?;
     let (owner, bytes) = (entry.clone(), metainfo.to_bytes());
     blocking(move || owner.slot.write_torrent(&bytes)).await?.map_err(super::begin::storage)?;
     Ok((metainfo, torrent, Belief::Journal))
+}
+
+/// Says that a transfer in the door is of this content. A link that named one of the two hashes may lead to what is here already
+/// under the other; then it gives up what it had of it, so that of two that meet so one stays.
+fn claim(node: &Inner, entry: &Entry, hashes: InfoHashes) -> Result<(), Fault> {
+    let entries = node.entries();
+    let holder = Inner::holder_of(&entries, hashes, entry.id);
+    entry.facts().hashes = holder.is_none().then_some(hashes);
+    holder.map_or(Ok(()), |other| Err(Fault::Same(other)))
 }
 
 /// Brings the torrent into the door, unless another transfer has it.
@@ -347,24 +316,30 @@ fn enter(
     Ok(torrent)
 }
 
-/// Tells the torrent of the peers that the user or the link named. Addresses count at once; names are looked up on the side, since a
-/// link may hold many that lead nowhere.
-async fn introduce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>) {
-    let request = entry.facts().record.request.clone();
-    let (mut addresses, magnet) = match request {
-        AddRequest::Share(share) => (share.options.peers, None),
+/// The peers that the user or the link named: addresses, and names to be looked up.
+fn named_peers(request: &AddRequest) -> (Vec<SocketAddr>, Vec<String>) {
+    let (options, magnet) = match request {
+        AddRequest::Share(share) => (&share.options, None),
         AddRequest::Get(GetRequest { link: Link::Name(name), options, .. }) => {
-            (options.peers, name.parse::<Magnet>().ok())
+            (options, name.parse::<Magnet>().ok())
         }
-        AddRequest::Get(get) => (get.options.peers, None),
+        AddRequest::Get(get) => (&get.options, None),
     };
-    let mut names = Vec::new();
+    let (mut addresses, mut names) = (options.peers.clone(), Vec::new());
     for peer in magnet.into_iter().flat_map(|magnet| magnet.peers) {
         match peer {
             PeerAddress::Ip(address) => addresses.push(address),
             named => names.push(named.to_string()),
         }
     }
+    (addresses, names)
+}
+
+/// Tells the torrent of the peers that the user or the link named. Addresses count at once; names are looked up on the side, since a
+/// link may hold many that lead nowhere.
+async fn introduce(node: &Arc<Inner>, entry: &Arc<Entry>, torrent: &Arc<Torrent>) {
+    let request = entry.facts().record.request.clone();
+    let (addresses, mut names) = named_peers(&request);
     entry.facts().given = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     node.door.introduce(torrent, addresses).await;
     names.truncate(NAMES_MAX);
@@ -440,25 +415,34 @@ async fn attend(
     let mut engine_paused = false;
     let mut asking = None;
     introduce(node, entry, torrent).await;
-    let mut reached = false;
+    let (mut reached, mut layered) = (false, false);
     loop {
         let now_at = progress.borrow_and_update().clone();
         if let Activity::Stalled(stall) = &now_at.activity
             && !stall.kind.passes()
         {
-            return Err(cannot_write(stall));
+            return Err(cannot_use(stall, entry.role));
         }
-        if now_at.finished && entry.facts().record.finished.is_none() {
-            finished(node, entry, running).await;
-        }
-        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21).
+        // Trackers count complete copies (BEP 3): a selection of files is none (BEP 21). Told first:
+        // who waits for the end may end everything at once.
         if now_at.finished && !whole && running.is_whole() {
             whole = true;
             node.door.completed(torrent).await;
         }
+        if now_at.finished && entry.facts().record.finished.is_none() {
+            finished(node, entry, running).await;
+        }
+        if std::mem::replace(&mut layered, now_at.finished) != now_at.finished && now_at.finished {
+            compute_layers(node, entry, torrent, running);
+        }
         let alone = now_at.activity == Activity::Downloading && now_at.stats.peers_connected == 0;
         if haste.is_due(Instant::now(), alone) {
             node.door.hurry(torrent).await;
+        }
+        if reached && !now_at.finished && now_at.stats.left > 0 {
+            // More is wanted now than when the goal was reached.
+            reached = false;
+            announce(node, entry, torrent, Some(running)).await;
         }
         let goal = entry.facts().goal();
         let due = due(entry, goal, &now_at);
@@ -479,7 +463,8 @@ async fn attend(
         if std::mem::replace(&mut engine_paused, pause) != pause {
             running.transfer.pause(pause).await;
         }
-        let (state, problem) = state_of(&now_at, entry.role, reached);
+        let (state, problem) =
+            state_of(&now_at, entry.role, reached, running.metainfo.info.layout.content_length());
         let state = match state {
             State::Checking => state,
             _ if was_paused => State::Paused,
@@ -542,33 +527,4 @@ fn due(entry: &Entry, goal: SeedGoal, progress: &Progress) -> Option<Duration> {
         Duration::from_secs(seconds.saturating_sub(since))
     });
     if by_ratio { Some(Duration::ZERO) } else { by_time }
-}
-
-async fn finished(node: &Inner, entry: &Arc<Entry>, running: &Arc<Running>) {
-    keep_layers(entry, running).await;
-    entry.keep(|record| record.finished = Some(now())).await;
-    let path: PathBuf = entry.facts().path.clone();
-    if entry.role == Role::Get {
-        let transfer = Box::new(node.view_of(entry, &node.around().await).await);
-        node.emit(Event::Complete { id: entry.id, path: path.into(), transfer });
-    }
-}
-
-/// Keeps the hashes that peers told (BEP 52): with them alone a restart can serve, even when nobody else is left.
-async fn keep_layers(entry: &Arc<Entry>, running: &Arc<Running>) {
-    let metainfo = &running.metainfo;
-    if metainfo.info.layered().all(|(_, root)| metainfo.piece_layers.contains_key(&root)) {
-        return;
-    }
-    let (owner, running) = (entry.clone(), running.clone());
-    let kept = blocking(move || owner.slot.write_torrent(&running.whole_metainfo().to_bytes()));
-    if let Ok(Err(error)) = kept.await {
-        warn!(%error, "hashes that peers told will be asked for again");
-    }
-}
-
-fn refused(what: &'static str, error: &dyn std::error::Error) -> Problem {
-    let mut told = Problem::new("refused", format!("{what} is refused"));
-    told.causes.push(error.to_string());
-    told
 }

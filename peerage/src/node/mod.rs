@@ -9,7 +9,9 @@ mod begin;
 mod config;
 mod entry;
 mod error;
+mod finish;
 mod foreign;
+mod kept;
 mod life;
 mod queue;
 mod read;
@@ -281,8 +283,13 @@ impl Node {
     ///
     /// # Errors
     /// [`OpError::NoMetadata`] while it is not known.
-    pub fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
-        let running = self.0.entry(id)?.running().ok_or(OpError::NoMetadata(id))?;
+    pub async fn torrent(&self, id: TransferId) -> Result<Vec<u8>, OpError> {
+        let entry = self.0.entry(id)?;
+        let running = entry.running().ok_or(OpError::NoMetadata(id))?;
+        let torrent = entry.facts().torrent.clone();
+        if let Some(torrent) = torrent {
+            torrent.compute_layers().await;
+        }
         Ok(running.whole_metainfo().to_bytes())
     }
 
@@ -411,6 +418,12 @@ impl Node {
         };
         running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
         running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
+        // Whoever looks next must not take what was complete for what is wanted now.
+        let misses = running.transfer.progress().borrow().stats.left > 0;
+        let at_rest = matches!(entry.facts().state, State::Seeding | State::Complete);
+        if misses && at_rest && entry.role == Role::Get {
+            state::set_state(&self.0, &entry, State::Downloading, None);
+        }
         entry.keep(|record| record.priorities = priorities).await;
         Ok(())
     }

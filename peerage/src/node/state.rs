@@ -6,9 +6,15 @@ use peerage_swarm::driver::{Activity, Progress, Stall};
 use super::Inner;
 use super::entry::Entry;
 use crate::model::{Event, Problem, Role, State};
+use crate::ui::Size;
 
-/// What the engine does, in the user's words.
-pub(super) fn state_of(progress: &Progress, role: Role, goal_reached: bool) -> (State, Option<Problem>) {
+/// What the engine does, in the user's words. `size`: of all files.
+pub(super) fn state_of(
+    progress: &Progress,
+    role: Role,
+    goal_reached: bool,
+    size: u64,
+) -> (State, Option<Problem>) {
     match &progress.activity {
         Activity::Checking(..) => (State::Checking, None),
         Activity::Paused if goal_reached => (State::Complete, None),
@@ -18,18 +24,38 @@ pub(super) fn state_of(progress: &Progress, role: Role, goal_reached: bool) -> (
         Activity::Downloading if role == Role::Share => (State::Seeding, None),
         Activity::Downloading => (State::Downloading, None),
         Activity::Seeding => (State::Seeding, None),
-        Activity::Stalled(stall) => (State::Error, Some(cannot_write(stall))),
-        Activity::Changed(path) => {
-            let told =
-                Problem::new("changed", format!("{path:?} changed since it was verified; it is not served"))
-                    .hint("`peerage verify` checks what is still true; share it again for a new link");
-            (State::Changed, Some(told))
-        }
+        Activity::Stalled(stall) => (State::Error, Some(cannot_use(stall, role))),
+        Activity::Changed(path) => (State::Changed, Some(changed(path, role))),
+        Activity::Incomplete(path) => (State::Seeding, Some(incomplete(path, progress.verified_bytes, size))),
     }
 }
 
-/// Storage does not take data.
-pub(super) fn cannot_write(stall: &Stall) -> Problem {
+/// Somebody edited a file.
+fn changed(path: &str, role: Role) -> Problem {
+    let what = format!("{path:?} changed since it was verified");
+    match role {
+        Role::Share => Problem::new("changed", format!("{what}; it is not served"))
+            .hint("`peerage verify` checks what is still true; share it again for a new link"),
+        Role::Get => Problem::new("changed", format!("{what}; it is left as it is, and not served")).hint(
+            "move it elsewhere to keep it, and the original is fetched again; `peerage verify` in a daemon, or the same `get` with \
+             --overwrite, writes the original over it",
+        ),
+    }
+}
+
+/// What is shared under an existing torrent is not all of it.
+fn incomplete(path: &str, verified: u64, size: u64) -> Problem {
+    let matching =
+        format!("only {} of {} match the torrent, and only those are served", Size(verified), Size(size));
+    let told = Problem::new("partial", matching).hint(
+        "put the files in place that the torrent was made of, and share them again (`peerage verify` in a daemon); `peerage get` of \
+         the torrent into that folder fetches what is missing",
+    );
+    Problem { causes: vec![format!("{path:?} is the first that is not whole")], ..told }
+}
+
+/// Storage does not take or give data.
+pub(super) fn cannot_use(stall: &Stall, role: Role) -> Problem {
     let (code, hint) = match stall.kind {
         StorageErrorKind::NoSpace => {
             ("no_space", "make room, or raise disk_quota if one is set: it goes on by itself within seconds")
@@ -40,6 +66,13 @@ pub(super) fn cannot_write(stall: &Stall) -> Problem {
         StorageErrorKind::Vanished => {
             ("vanished", "bring the folder back: it goes on by itself within seconds")
         }
+        StorageErrorKind::Device => (
+            "device",
+            "look at the disk (`dmesg` tells more): it goes on by itself within seconds when that works again",
+        ),
+        StorageErrorKind::NotPermitted if role == Role::Share => {
+            ("storage", "make the files readable; then `peerage resume`, or the same command, goes on")
+        }
         StorageErrorKind::NotPermitted => (
             "storage",
             "make the folder writable, or choose another with -o DIR; then `peerage resume`, or the same command, goes on",
@@ -49,7 +82,11 @@ pub(super) fn cannot_write(stall: &Stall) -> Problem {
             "move away what is in the way, or choose another folder with -o DIR; then `peerage resume`, or the same command, goes on",
         ),
     };
-    let told = Problem::new(code, "the data cannot be written").hint(hint);
+    let what = match role {
+        Role::Share => "the files cannot be read",
+        Role::Get => "the data cannot be written",
+    };
+    let told = Problem::new(code, what).hint(hint);
     Problem { causes: vec![stall.why.clone()], ..told }
 }
 

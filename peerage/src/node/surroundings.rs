@@ -74,3 +74,19 @@ fn for_others(listening: &[SocketAddr]) -> Vec<SocketAddr> {
     }
     reachable
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listener_is_named_with_its_own_port() {
+        let listening: Vec<SocketAddr> =
+            ["192.0.2.7:7001", "[2001:db8::7]:7002"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(for_others(&listening), listening);
+        let everywhere: Vec<SocketAddr> =
+            ["0.0.0.0:7001", "[::]:7002"].iter().map(|text| text.parse().unwrap()).collect();
+        let is_right = |address: &SocketAddr| address.port() == if address.is_ipv4() { 7001 } else { 7002 };
+        assert!(for_others(&everywhere).iter().all(is_right));
+    }
+}

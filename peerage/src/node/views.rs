@@ -79,6 +79,13 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
     let info = running.map(|running| &running.metainfo.info);
     let progress = running.map(|running| running.transfer.progress().borrow().clone()).unwrap_or_default();
     let stats = &progress.stats;
+    // The transfer meets those who told of the torrent a moment after it began.
+    let (peers_connected, peers_known) = match &facts.torrent {
+        Some(torrent) if facts.state == State::FetchingMetadata => {
+            (torrent.connected(), torrent.sought().max(torrent.connected()))
+        }
+        _ => (stats.peers_connected, stats.peers_known),
+    };
     // Numbers are published now and then: without peers nothing moves, whatever they said last.
     let rate = |rate| if stats.peers_connected == 0 { 0 } else { rate };
     let wanted = running.map(|running| wanted_bytes(&running.metainfo.info.layout, &running.priorities()));
@@ -131,9 +138,9 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         download_rate: rate(stats.download_rate),
         upload_rate: rate(stats.upload_rate),
         seconds_left,
-        peers_connected: stats.peers_connected as u32,
+        peers_connected: peers_connected as u32,
         seeds_connected: stats.seeds_connected as u32,
-        peers_known: stats.peers_known as u32,
+        peers_known: peers_known as u32,
         availability: stats.availability,
         sources,
         limits: Limits { up: entry.throttle.rate(Direction::Up), down: entry.throttle.rate(Direction::Down) },

@@ -8,6 +8,7 @@
 //! nor nodes told by peers; `librqbit-dht` 9.1 lacks BEP 42. Arbitrary data (BEP 44), and with it mutable torrents, would be
 //! a neighbour of `store`.
 
+mod beginnings;
 mod id;
 mod krpc;
 mod lookup;

@@ -18,6 +18,7 @@ use rand::{RngExt, SeedableRng};
 use crate::address::{Reach, canonical, reach};
 use crate::hash::SwarmHash;
 
+use super::beginnings::Beginnings;
 use super::id::NodeId;
 use super::krpc::{self, Body, Contact, Message, Query, Reply, Want};
 use super::lookup::Lookup;
@@ -39,15 +40,6 @@ const BEGIN_FIRST: Duration = Duration::from_secs(4);
 
 /// Between attempts to find the network, at most.
 const BEGIN_MAX: Duration = Duration::from_secs(5 * 60);
-
-/// Addresses to begin with that the names of the settings led to.
-const ROUTERS_MAX: usize = 32;
-
-/// Addresses to begin with that were nodes in an earlier run, or that a torrent names.
-const SAVED_MAX: usize = 64;
-
-/// Queries in a row that such a node may leave unanswered before it is forgotten.
-const SAVED_FAILURES_MAX: u8 = 2;
 
 /// Queries answered within a second, in all: what comes above that is dropped.
 const ANSWERS_A_SECOND: u32 = 200;
@@ -136,9 +128,7 @@ pub(super) struct Node {
     random: StdRng,
     v4: Option<Family>,
     v6: Option<Family>,
-    routers: Vec<SocketAddr>,
-    /// Nodes of an earlier run, with the queries in a row that they left unanswered.
-    saved: Vec<(SocketAddr, u8)>,
+    beginnings: Beginnings,
     asked: HashMap<u16, Asked>,
     timeouts: BTreeSet<(Instant, u16)>,
     lookups: HashMap<u64, Running>,
@@ -172,8 +162,7 @@ impl Node {
             random,
             v4,
             v6,
-            routers: Vec::new(),
-            saved: Vec::new(),
+            beginnings: Beginnings::default(),
             asked: HashMap::new(),
             timeouts: BTreeSet::new(),
             lookups: HashMap::new(),
@@ -189,8 +178,7 @@ impl Node {
     /// Addresses to begin with, whenever too few nodes are known. They stay, whether they answer or not.
     pub(super) fn add_routers(&mut self, now: Instant, addresses: &[SocketAddr]) {
         for address in addresses.iter().map(|address| canonical(*address)) {
-            if self.routers.len() < ROUTERS_MAX && !self.routers.contains(&address) {
-                self.routers.push(address);
+            if self.beginnings.add_router(address) {
                 self.begin_soon(now, address.is_ipv6());
             }
         }
@@ -199,9 +187,7 @@ impl Node {
     /// Nodes of an earlier run, to begin with as long as they answer.
     pub(super) fn add_saved(&mut self, now: Instant, addresses: &[SocketAddr]) {
         for address in addresses.iter().map(|address| canonical(*address)) {
-            let is_known = self.saved.iter().any(|(known, _)| *known == address);
-            if self.saved.len() < SAVED_MAX && !is_known && address.port() != 0 {
-                self.saved.push((address, 0));
+            if self.beginnings.add_saved(address) {
                 self.begin_soon(now, address.is_ipv6());
             }
         }
@@ -219,29 +205,9 @@ impl Node {
         self.len() > 0 || [false, true].into_iter().any(|ipv6| self.beginnings(ipv6).next().is_some())
     }
 
-    /// Addresses to begin with, over one family: routers and nodes of an earlier run by turns, so that neither the dead of
-    /// one kind nor those of the other are waited for.
+    /// Addresses to begin with, over one family if we have it.
     fn beginnings(&self, ipv6: bool) -> impl Iterator<Item = SocketAddr> + '_ {
-        let of_family = move |address: &SocketAddr| address.is_ipv6() == ipv6 && self.family(ipv6).is_some();
-        let mut saved = self.saved.iter().map(|(address, _)| *address).filter(of_family);
-        let mut routers = self.routers.iter().copied().filter(of_family);
-        let mut turn = false;
-        std::iter::from_fn(move || {
-            turn = !turn;
-            if turn {
-                saved.next().or_else(|| routers.next())
-            } else {
-                routers.next().or_else(|| saved.next())
-            }
-        })
-    }
-
-    /// A node of an earlier run has answered, or not.
-    fn judge_saved(&mut self, address: SocketAddr, answered: bool) {
-        if let Some((_, failures)) = self.saved.iter_mut().find(|(known, _)| *known == address) {
-            *failures = if answered { 0 } else { *failures + 1 };
-        }
-        self.saved.retain(|(_, failures)| *failures < SAVED_FAILURES_MAX);
+        self.beginnings.of(ipv6).filter(move |_| self.family(ipv6).is_some())
     }
 
     /// Somebody says that there is a node: it is asked, and added if it answers.
@@ -310,7 +276,7 @@ impl Node {
                 if let Some(family) = self.family_mut(asked.to.is_ipv6()) {
                     family.table.failed(asked.to);
                 }
-                self.judge_saved(asked.to, false);
+                self.beginnings.judge(asked.to, false);
                 self.end_of_query(now, asked, None);
             }
         }
@@ -360,7 +326,7 @@ impl Node {
 
     fn handle_reply(&mut self, now: Instant, asked: Asked, reply: Reply, seen_as: Option<SocketAddr>) {
         let contact = (reply.id, asked.to);
-        self.judge_saved(asked.to, true);
+        self.beginnings.judge(asked.to, true);
         let Some(family) = self.family_mut(asked.to.is_ipv6()) else { return };
         // A node with our own id is ourselves, or somebody who plays us.
         let ourselves = family.table.id() == reply.id;

@@ -74,13 +74,13 @@ impl Door {
     pub async fn learn_private(&self, torrent: &Torrent, private: bool) {
         torrent.set_private(private);
         if private {
-            self.unpublish(torrent).await;
+            self.unpublish(torrent.names()).await;
         }
     }
 
-    /// Takes a torrent off the DHT and the local network.
-    async fn unpublish(&self, torrent: &Torrent) {
-        for swarm in torrent.swarms() {
+    /// Takes swarms off the DHT and the local network.
+    async fn unpublish(&self, swarms: impl IntoIterator<Item = SwarmHash>) {
+        for swarm in swarms {
             if let Some(dht) = &self.0.dht {
                 dht.remove(swarm).await;
             }
@@ -119,12 +119,14 @@ impl Door {
         self.0.public.subscribe()
     }
 
-    /// Ends announcing; trackers are told.
+    /// Ends announcing; trackers are told. A name that another torrent has come to meanwhile goes on being announced for that one.
     pub async fn withdraw(&self, torrent: &Torrent) {
-        for swarm in torrent.swarms() {
-            self.0.announcer.remove(swarm).await;
+        let is_its_own = |swarm: &SwarmHash| !self.0.registry().is_wanted_by_others(*swarm, torrent);
+        let swarms: Vec<SwarmHash> = torrent.names().into_iter().filter(is_its_own).collect();
+        for swarm in &swarms {
+            self.0.announcer.remove(*swarm).await;
         }
-        self.unpublish(torrent).await;
+        self.unpublish(swarms).await;
     }
 
     /// Tells the trackers that a download is complete.
@@ -162,6 +164,7 @@ impl DoorInner {
                     address
                 });
             }
+            torrent.seeks_at(seek.len());
             tokio::select! {
                 biased;
                 () = torrent.cancellation().cancelled() => break,
@@ -197,7 +200,8 @@ impl DoorInner {
                 () = until(seek.poll_timeout()), if talks.len() < SEEK_TALKS => {}
             }
         }
-        while let Ok((addresses, found)) = inbox.try_recv() {
+        inbox.close();
+        while let Some((addresses, found)) = inbox.recv().await {
             addresses.into_iter().for_each(|address| seek.learn(Instant::now(), address, found));
         }
         for (address, found) in seek.idle() {
@@ -258,7 +262,7 @@ impl DoorInner {
                 () = self.cancel.cancelled() => return,
             };
             let Some(Discovery { swarm, addresses, found, from }) = discovery else { return };
-            let torrent = self.registry().torrents.get(&swarm).cloned();
+            let torrent = self.registry().holder(swarm);
             if let Some(torrent) = torrent.filter(|torrent| torrent.allows(found)) {
                 debug!(%swarm, peers = addresses.len(), %from, "found peers");
                 torrent.known(addresses, found).await;

@@ -90,6 +90,8 @@ impl Fetch {
             Some(known) => known.liar,
             None => false,
         };
+        // What was there of the size that it claimed before may be nobody's now.
+        self.left(peer);
         let (asked, late, alone) = (Vec::new(), BTreeSet::new(), Assembly::default());
         let fresh = Peer { size, asked, late, rests: None, liar, alone };
         self.peers.insert(peer, fresh);

@@ -51,6 +51,22 @@ fn parts_are_spread_over_peers_and_verified_as_a_whole() {
     assert_eq!(fetch.poll_timeout(now), None);
 }
 
+/// Whoever claims one size after the other would fill memory with beginnings.
+#[test]
+fn what_was_there_of_a_size_goes_with_the_last_who_claims_it() {
+    let now = Instant::now();
+    let info = info(5 * METADATA_PIECE_LENGTH);
+    let size = info.len() as u32;
+    let mut fetch = Fetch::new(v1_of(&info));
+    assert!(fetch.joined(A, size) && fetch.joined(B, size));
+    drain(&mut fetch, now);
+    assert_eq!(fetch.data(now, A, 0, size, part(&info, 0)), Received::Taken);
+    fetch.joined(A, size + 1);
+    assert_eq!(fetch.progress(), Some((METADATA_PIECE_LENGTH, size)), "B may complete it");
+    fetch.joined(B, size + 1);
+    assert_eq!(fetch.progress(), Some((0, size + 1)));
+}
+
 /// Each row: what is wanted of a hybrid's info, and whether it is found.
 #[test]
 fn every_wanted_hash_must_match() {

@@ -97,19 +97,24 @@ impl Conversation {
 
     /// Talks until one side leaves or `cancel` is cancelled; `pulse` beats with what is heard.
     pub(crate) async fn run(mut self, cancel: CancellationToken, pulse: &Pulse) -> Parted {
-        let ending = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Ending::TransferEnded,
-            ending = self.talk_on(pulse) => ending.err().unwrap_or(Ending::Closed),
+        let talking = async {
+            let mut link = None;
+            let ending = self.talk_on(pulse, &mut link).await.err().unwrap_or(Ending::Closed);
+            if let Some(link) = link.filter(|_| ending.is_the_peers()) {
+                // Its last words came in the same read as its end. An error: there is nobody to tell.
+                let _ = self.talk.tell(&link, true).await;
+            }
+            ending
         };
+        let ending = cancel.run_until_cancelled(talking).await.unwrap_or(Ending::TransferEnded);
         self.talk.leave().await;
         Parted { ending, joined: self.talk.key.is_some() }
     }
 
-    async fn talk_on(&mut self, pulse: &Pulse) -> Result<(), Ending> {
+    /// Talks until one side leaves; `link` is there once the transfer is.
+    async fn talk_on(&mut self, pulse: &Pulse, link: &mut Option<PeerLink>) -> Result<(), Ending> {
         let mut stage = self.talk.torrent.stage();
         self.talk.greet();
-        let mut link: Option<PeerLink> = None;
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         rounds.reset();
@@ -124,11 +129,11 @@ impl Conversation {
                     Stage::Closed => return Err(Ending::TransferEnded),
                 };
                 if let Some(ready) = ready {
-                    link = Some(self.talk.enter(ready).await?);
+                    *link = Some(self.talk.enter(ready).await?);
                 }
             }
             let mut wait = Wait { read: true, write: false, buffer: false, until: None };
-            if let Some(link) = &mut link {
+            if let Some(link) = link.as_mut() {
                 while let Ok(order) = link.orders.try_recv() {
                     self.talk.order(order)?;
                 }
@@ -161,7 +166,7 @@ impl Conversation {
             if had_something {
                 patience.said(now);
             }
-            if let Some(link) = &link {
+            if let Some(link) = link.as_ref() {
                 self.talk
                     .tell(link, wait.write || wait.until.is_some() || self.talk.outbound.is_idle())
                     .await?;

@@ -25,9 +25,6 @@ pub enum Misbehaviour {
     /// Data before there was anything to ask for.
     #[error("data of piece {0} though none was asked for")]
     UnexpectedData(u32),
-    /// More requests than we said we would queue.
-    #[error("more than {0} requests at a time")]
-    TooManyRequests(usize),
     /// A request outside the content or of an absurd length.
     #[error("request for {length} bytes at {begin} of piece {piece}, which is outside the content")]
     RequestOutside {
@@ -86,6 +83,13 @@ pub enum Ending {
     /// The transfer ended.
     #[error("the transfer ended")]
     TransferEnded,
+}
+
+impl Ending {
+    /// Whether the peer brought it about: what it said before counts.
+    pub(super) fn is_the_peers(&self) -> bool {
+        matches!(self, Self::Closed | Self::Socket(_) | Self::Misbehaviour(_))
+    }
 }
 
 impl From<InboundError> for Ending {

@@ -57,6 +57,9 @@ pub enum GreetError {
     /// The process has all the connections that it may have: nothing was tried.
     #[error("no room for another connection")]
     NoRoom,
+    /// The torrent ends.
+    #[error("the torrent ends")]
+    Closing,
     /// It is ourselves.
     #[error("connected to ourselves")]
     Own,
@@ -66,6 +69,11 @@ impl GreetError {
     /// Whether another way to begin (encrypted instead of plain) may succeed.
     pub(crate) fn may_want_another_way(&self) -> bool {
         matches!(self, Self::Closed | Self::TooSlow | Self::Socket(_) | Self::Handshake(_) | Self::Mse(_))
+    }
+
+    /// Whether the other name of a hybrid may succeed: somebody is there, and hung up on this one.
+    pub(crate) fn may_want_another_name(&self) -> bool {
+        matches!(self, Self::Closed | Self::Socket(_))
     }
 }
 
@@ -116,11 +124,7 @@ pub(crate) async fn dial(
             if let Some(handshake) = Handshake::decode(&received)? {
                 break handshake;
             }
-            let from = received.len();
-            more(socket, &mut received).await?;
-            if let Some((incoming, _)) = &mut ciphers {
-                incoming.apply(&mut received[from..]);
-            }
+            more_of_stream(socket, &mut received, &mut ciphers).await?;
         };
         if handshake.swarm != ours.swarm {
             return Err(GreetError::OtherSwarm(handshake.swarm));
@@ -186,11 +190,7 @@ pub(crate) async fn accept(
             if let Some(handshake) = Handshake::decode(&received)? {
                 break handshake;
             }
-            let from = received.len();
-            more(socket, &mut received).await?;
-            if let Some((incoming, _)) = &mut ciphers {
-                incoming.apply(&mut received[from..]);
-            }
+            more_of_stream(socket, &mut received, &mut ciphers).await?;
         };
         if handshake.peer_id == peer_id {
             return Err(GreetError::Own);
@@ -219,15 +219,77 @@ async fn more(socket: &mut TcpStream, into: &mut Vec<u8>) -> Result<(), GreetErr
     }
 }
 
+/// As [`more`] behind an encrypted handshake, if there was one.
+async fn more_of_stream(
+    socket: &mut TcpStream,
+    into: &mut Vec<u8>,
+    ciphers: &mut Option<CipherPair>,
+) -> Result<(), GreetError> {
+    let from = into.len();
+    more(socket, into).await?;
+    if let Some((incoming, _)) = ciphers {
+        incoming.apply(&mut into[from..]);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
     use super::*;
+
+    /// Where nothing is found.
+    struct Nothing;
+
+    impl Finder for Nothing {
+        fn by_key(&self, _key: &[u8; 20]) -> Option<SwarmHash> {
+            None
+        }
+
+        fn answer(&self, _head: &HandshakeHead) -> Option<(Reserved, SwarmHash)> {
+            None
+        }
+    }
+
+    /// What becomes of a peer that begins like this, and then sends a byte every half second; and after how long.
+    async fn drip(begins: &[u8]) -> (GreetError, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut socket, address) = listener.accept().await.unwrap();
+        peer.write_all(begins).await.unwrap();
+        let began = Instant::now();
+        let id = PeerId::new(*b"-PG0100-", [0; 12]);
+        let greeted = tokio::select! {
+            greeted = accept(&mut socket, address, id, Encryption::Allow, &Nothing) => greeted,
+            () = async {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    peer.write_all(b"B").await.unwrap();
+                }
+            } => unreachable!("it drips for ever"),
+        };
+        (greeted.unwrap_err(), began.elapsed())
+    }
+
+    /// Every byte is progress, and the whole takes too long all the same.
+    #[tokio::test(start_paused = true)]
+    async fn a_greeting_byte_by_byte_is_cut_off() {
+        let encrypted = [0x5a; 96];
+        for begins in [&b"\x13BitTorrent protocol"[..], &encrypted] {
+            let (error, after) = drip(begins).await;
+            assert!(matches!(error, GreetError::TooSlow), "{error}");
+            assert!(after >= GREETING_MAX && after < GREETING_MAX + Duration::from_millis(10), "{after:?}");
+        }
+    }
 
     /// Some that want encryption say nothing at all to a plain greeting; where nobody is, no other way helps.
     #[test]
     fn silence_may_mean_that_another_way_is_wanted() {
         assert!(GreetError::TooSlow.may_want_another_way());
         let refused = std::io::ErrorKind::ConnectionRefused.into();
-        assert!(!GreetError::NoConnection(refused).may_want_another_way());
+        let nobody = GreetError::NoConnection(refused);
+        assert!(!nobody.may_want_another_way() && !nobody.may_want_another_name());
     }
 }

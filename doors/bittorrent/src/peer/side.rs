@@ -74,6 +74,8 @@ pub(super) struct Extras {
     jobs: JoinSet<(HashRequest, Option<Vec<Hash32>>)>,
     /// Questions to refuse, and when.
     rejects: VecDeque<(Instant, HashRequest)>,
+    /// When somebody else may have kept us waiting long enough for hashes that this peer may have, too.
+    trees_due: Option<Instant>,
     /// Pieces whose hashes this peer completed.
     knowable: Vec<Range<u32>>,
 }
@@ -90,6 +92,7 @@ impl Extras {
             hashes: Allowance::new(now),
             jobs: JoinSet::new(),
             rejects: VecDeque::new(),
+            trees_due: None,
             knowable: Vec::new(),
         }
     }
@@ -157,14 +160,18 @@ impl Extras {
 
     /// Tells the peer of others, once a minute.
     pub(super) fn exchange(&mut self, side: &mut Side<'_>) {
-        if side.torrent.is_private() || side.ids.get(Extension::Pex).is_none() {
+        let now = Instant::now();
+        let is_due = now >= self.tell.poll_timeout();
+        if !is_due || side.torrent.is_private() || side.ids.get(Extension::Pex).is_none() {
             return;
         }
         let connected: Vec<_> = side
             .torrent
             .met()
-            .values()
-            .filter_map(|met| {
+            .iter()
+            // Where it listens itself is not where its connection comes from.
+            .filter(|(address, _)| **address != side.address)
+            .filter_map(|(_, met)| {
                 let mut flags = PexFlags::REACHABLE;
                 if met.encrypted {
                     flags = PexFlags(flags.0 | PexFlags::ENCRYPTION.0);
@@ -175,7 +182,7 @@ impl Extras {
                 Some(PexPeer { address: met.listen?, flags })
             })
             .collect();
-        if let Some(message) = self.tell.poll(Instant::now(), side.address, connected) {
+        if let Some(message) = self.tell.poll(now, side.address, connected) {
             side.send(&ExtendedMessage::Pex(message));
         }
     }
@@ -242,10 +249,13 @@ impl Extras {
     /// Asks the peer for hashes that are missing.
     pub(super) fn complete_trees(&mut self, side: &mut Side<'_>) {
         let (Some(ready), Some(key), true) = (side.ready, side.key, side.v2) else { return };
+        let now = Instant::now();
+        self.trees_due = None;
         if !ready.trees.is_complete() {
-            for request in ready.trees.requests_of(key, Instant::now()) {
+            for request in ready.trees.requests_of(key, now) {
                 side.outbound.push(&Message::HashRequest(request));
             }
+            self.trees_due = ready.trees.poll_timeout(now);
         }
     }
 
@@ -270,7 +280,10 @@ impl Extras {
             self.rejects.pop_front();
             side.outbound.push(&Message::HashReject(request));
         }
-        let mut again = self.rejects.front().map(|(at, _)| *at);
+        if self.trees_due.is_some_and(|due| due <= now) {
+            self.complete_trees(side);
+        }
+        let mut again = self.rejects.front().map(|(at, _)| *at).into_iter().chain(self.trees_due).min();
         if side.ready.is_none() && side.torrent.is_seeking() {
             if now >= self.brought + SEEK_MAX {
                 return Err(Ending::NoMetadata(SEEK_MAX.as_secs()));
@@ -288,10 +301,7 @@ impl Extras {
             ready.trees.left(key);
         }
         if let Some(key) = self.seeking.take() {
-            let mut search = torrent.search();
-            search.fetch.left(key);
-            search.holders.remove(&address);
-            drop(search);
+            torrent.search().left(key, address);
             torrent.metadata_turn();
         }
     }
@@ -306,6 +316,7 @@ mod tests {
 
     use super::*;
     use crate::hash::InfoHashes;
+    use crate::torrent::Met;
 
     fn torrent() -> Arc<Torrent> {
         let hashes = InfoHashes { v1: Some([1; 20]), v2: None };
@@ -320,6 +331,24 @@ mod tests {
             Side { torrent, ready: None, ids: &ids, outbound: &mut outbound, address, key: None, v2: true };
         act(&mut Extras::new(now), &mut side);
         std::mem::take(outbound.buffer())
+    }
+
+    #[test]
+    fn a_peer_is_told_of_others_and_not_of_itself() {
+        let torrent = torrent();
+        let listening = |port| Some(SocketAddr::from(([192, 0, 2, 1], port)));
+        for (connection, port) in [(1, 6881), (2, 6882)] {
+            let met = Met { listen: listening(port), client: None, encrypted: false, upload_only: false };
+            torrent.meet_peer(SocketAddr::from(([192, 0, 2, 1], connection)), met);
+        }
+        let sent = with(&torrent, Instant::now(), |extras, side| {
+            let ids = ExtensionIds::own(&[Extension::Pex]);
+            extras.exchange(&mut Side { ids: &ids, outbound: side.outbound, ..*side });
+        });
+        let ExtendedMessage::Pex(told) = ExtendedMessage::decode(sent[5], &sent[6..]).unwrap() else {
+            panic!("no exchange in {sent:?}")
+        };
+        assert_eq!(told.added.iter().map(|peer| Some(peer.address)).collect::<Vec<_>>(), [listening(6882)]);
     }
 
     /// libtorrent asks anew as soon as it is refused.

@@ -403,9 +403,6 @@ impl Talk {
             let Block { piece, begin, length } = block;
             return Err(Misbehaviour::RequestOutside { piece, begin, length });
         }
-        if self.outbound.requests() >= 2 * REQUESTS_MAX {
-            return Err(Misbehaviour::TooManyRequests(REQUESTS_MAX));
-        }
         let served = !self.choking && ready.transfer.store().is_verified(block.piece);
         if served && self.v2 && self.hybrid_since.is_none() {
             self.hold_blocks(Instant::now());

@@ -93,6 +93,11 @@ impl LayerFetch {
         }
     }
 
+    /// The piece layer of the tree with this root is known from elsewhere.
+    pub fn known(&mut self, root: &Hash32) {
+        self.files.remove(root);
+    }
+
     /// Whether nothing is missing (any more).
     pub fn is_done(&self) -> bool {
         self.files.is_empty()

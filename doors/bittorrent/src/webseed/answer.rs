@@ -64,6 +64,9 @@ pub enum WebSeedFailure {
         /// When to ask again.
         retry_after: Duration,
     },
+    /// A service of this machine with a query: a torrent must not push buttons on it.
+    #[error("a URL with a query leads to this machine")]
+    LocalQuery,
     /// The server leads astray.
     #[error("the server redirects {0}")]
     Redirect(&'static str),

@@ -68,7 +68,7 @@ fn pieces_of_any_length_over_unpadded_files() {
     let hashed = hash(&plan(&content, dir.path(), true, false, 2), GO_ON).unwrap();
     assert_eq!((hashed.v1, hashed.v2), (Some(content.v1()), None));
     let error = hash(&plan(&content, dir.path(), true, true, 2), GO_ON).unwrap_err();
-    assert!(error.to_string().contains("not laid out"), "{error}");
+    assert!(error.in_full().contains("not laid out"), "{error}");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
             }
             true
         });
-        assert!(error.unwrap_err().to_string().contains("changed"));
+        assert!(error.unwrap_err().in_full().contains("changed"));
     }
 }
 

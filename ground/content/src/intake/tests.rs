@@ -342,7 +342,7 @@ fn a_piece_without_a_known_hash_fails_in_words() {
     let blocks = download.piece_blocks(0);
     download.give_all(blocks);
     match download.event() {
-        IntakeEvent::Failed { error, .. } => assert!(error.to_string().contains("no hash"), "{error}"),
+        IntakeEvent::Failed { error, .. } => assert!(error.in_full().contains("no hash"), "{error}"),
         event => panic!("{event:?}"),
     }
 }

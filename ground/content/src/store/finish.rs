@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -76,14 +75,8 @@ impl Store {
     /// Flushes file data to the disk, so that it survives power loss.
     ///
     /// # Errors
-    /// After an error the unsynced pieces must be treated as unverified after a reboot: the journal does. When it was the flush itself
-    /// that failed, every later call fails too, because the kernel drops what it could not write and then calls the file clean. When
-    /// files could not be opened to be flushed, the next call tries again.
-    pub fn sync(&self) -> Result<(), StorageError> {
-        if self.flush_failed.load(Ordering::Acquire) {
-            let source = io::Error::other("an earlier flush failed, and what it lost is not known");
-            return Err(StorageError::new("flush", &self.path_of(0), source));
-        }
+    /// [`FlushError`]. The next call tries again, but no call brings back what the kernel dropped.
+    pub fn sync(&self) -> Result<(), FlushError> {
         let dirty: Vec<usize> = {
             let mut entries = self.lock();
             let dirty = entries.iter_mut().enumerate().filter(|(_, entry)| entry.dirty);
@@ -94,29 +87,44 @@ impl Store {
                 })
                 .collect()
         };
-        match self.flush(&dirty) {
-            Ok(()) => Ok(()),
-            Err(FlushError::Lost(error)) => {
-                self.flush_failed.store(true, Ordering::Release);
-                Err(error)
-            }
-            Err(FlushError::NotBegun(error)) => {
-                let mut entries = self.lock();
-                dirty.into_iter().for_each(|entry| entries[entry].dirty = true);
-                Err(error)
-            }
-        }
+        let Err(failure) = self.flush(&dirty) else { return Ok(()) };
+        let none = PieceSet::empty(self.layout.piece_count());
+        let (error, lost) = match failure {
+            Failure::NotBegun(error) => (error, none),
+            Failure::Dropped(error) => (error, self.doubt_unflushed(&dirty)),
+        };
+        let mut entries = self.lock();
+        dirty.into_iter().for_each(|entry| entries[entry].dirty = true);
+        Err(FlushError { error, lost })
     }
 
-    fn flush(&self, dirty: &[usize]) -> Result<(), FlushError> {
+    /// After a failed flush the kernel calls clean what it could not write, and reads give it as long as it stays in memory: takes
+    /// the pieces of these files back, and has them read from the disk from now on.
+    fn doubt_unflushed(&self, entries: &[usize]) -> PieceSet {
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        let mut lost = PieceSet::empty(self.layout.piece_count());
+        for &entry in entries {
+            let mut known = self.lock();
+            for piece in self.layout.pieces_of(entry).filter(|piece| self.mark_missing(&mut known, *piece)) {
+                lost.insert(piece);
+            }
+            drop(known);
+            if let Ok(file) = self.open_read(entry) {
+                platform::drop_cached(&*file);
+            }
+        }
+        lost
+    }
+
+    fn flush(&self, dirty: &[usize]) -> Result<(), Failure> {
         let Some(&first) = dirty.first() else { return Ok(()) };
-        let folder = self.base_folder().map_err(FlushError::NotBegun)?;
+        let folder = self.base_folder().map_err(Failure::NotBegun)?;
         if dirty.len() > FLUSH_SINGLY_MAX {
             // A handle that can only be passed by does not do for flushing: open a real one.
             let fail = |errno| self.error("flush the file system of", first, errno);
             let root = platform::open_folder_to_sync(&*folder, Path::new(""))
-                .map_err(|errno| FlushError::NotBegun(fail(errno)))?;
-            return rustix::fs::syncfs(root).map_err(|errno| FlushError::Lost(fail(errno)));
+                .map_err(|errno| Failure::NotBegun(fail(errno)))?;
+            return rustix::fs::syncfs(root).map_err(|errno| Failure::Dropped(fail(errno)));
         }
         let mut folders = BTreeSet::new();
         for &entry in dirty {
@@ -124,26 +132,35 @@ impl Store {
                 Ok(file) => file,
                 // Its pieces will be found missing when they are read.
                 Err(OpenError::Missing) => continue,
-                Err(OpenError::Storage(error)) => return Err(FlushError::NotBegun(error)),
+                Err(OpenError::Storage(error)) => return Err(Failure::NotBegun(error)),
             };
             rustix::fs::fdatasync(&*file)
-                .map_err(|errno| FlushError::Lost(self.error("flush", entry, errno)))?;
+                .map_err(|errno| Failure::Dropped(self.error("flush", entry, errno)))?;
             folders.extend(self.path_below(entry).ancestors().skip(1).map(Path::to_owned));
         }
         for path in folders {
             let fail = |errno| StorageError::new("flush folder", &path, errno);
             let opened = platform::open_folder_to_sync(&*folder, &path)
-                .map_err(|errno| FlushError::NotBegun(fail(errno)))?;
-            rustix::fs::fsync(opened).map_err(|errno| FlushError::Lost(fail(errno)))?;
+                .map_err(|errno| Failure::NotBegun(fail(errno)))?;
+            rustix::fs::fsync(opened).map_err(|errno| Failure::Dropped(fail(errno)))?;
         }
         Ok(())
     }
 }
 
+/// File data was not forced to the disk.
+#[derive(Debug)]
+pub struct FlushError {
+    /// What failed.
+    pub error: StorageError,
+    /// Pieces that left the verified set, because the kernel may have dropped them: what a recheck finds of them is on the disk.
+    pub lost: PieceSet,
+}
+
 /// How a flush failed.
-enum FlushError {
+enum Failure {
     /// Before it began, at least for some: nothing is lost, and all of it is tried again.
     NotBegun(StorageError),
     /// The kernel could not write: what it drops then is not known.
-    Lost(StorageError),
+    Dropped(StorageError),
 }

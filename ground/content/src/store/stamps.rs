@@ -5,16 +5,21 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::Store;
+use super::dispute::Dispute;
 use super::folder::Base;
+use super::{EntryState, Store};
 use crate::platform::{self, FileState};
 use crate::{EntryKind, FileStamp, Rechecked, StorageError};
 
 impl Store {
     /// The stamps under which files were verified, for the journal. `None` for a file that is still being written,
-    /// for one that is not there, and for pads and links.
+    /// for one that is not there, and for pads and links. One that changed keeps the stamp on record.
     pub fn stamps(&self) -> Vec<Option<FileStamp>> {
-        let known: Vec<_> = self.lock().iter().map(|entry| (entry.stamp, entry.missing)).collect();
+        let stamp = |entry: &EntryState| match &entry.dispute {
+            Some(dispute) => Some(dispute.recorded),
+            None => entry.stamp,
+        };
+        let known: Vec<_> = self.lock().iter().map(|entry| (stamp(entry), entry.missing)).collect();
         let stamps = known.into_iter().enumerate().map(|(entry, (stamp, missing))| match stamp {
             None if missing == 0 && self.is_file(entry) => {
                 let found = self.state_of(entry).ok().flatten()?;
@@ -111,7 +116,7 @@ impl Store {
         for (&entry, &stamp) in now {
             let is_hashed = self.layout.pieces_of(entry).all(is_hashed);
             if let Some(known) = entries.get_mut(entry) {
-                known.changed &= !is_hashed;
+                known.settle_dispute(found, is_hashed);
                 known.stamp = stamp.filter(|_| !self.is_download() || known.missing == 0);
             }
         }
@@ -120,7 +125,10 @@ impl Store {
     /// Takes all pieces of a changed file out of the verified set, and closes it so that the next attempt sees the new file.
     pub(crate) fn forget(&self, entry: usize) {
         self.losses.fetch_add(1, Ordering::AcqRel);
+        // Of a download, what is gone is nobody's work.
+        let is_gone = self.is_download() && matches!(self.state_of(entry), Ok(None));
         let mut entries = self.lock();
+        let recorded = entries.get(entry).and_then(|known| known.stamp).filter(|_| !is_gone);
         for piece in self.layout.pieces_of(entry) {
             self.mark_missing(&mut entries, piece);
         }
@@ -128,6 +136,7 @@ impl Store {
             known.changed = true;
             known.prepared = None;
             known.stamp = None;
+            known.dispute = recorded.map(|recorded| Dispute { recorded, doubted: Vec::new() });
         }
         drop(entries);
         self.files.remove(self.key(entry));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{BLOCK, Content, TinyDisk, bytes, file, pad, path};
+use crate::testing::{BLOCK, Content, FullDevice, TinyDisk, bytes, file, pad, path};
 use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, RelPath, StorageErrorKind};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -219,125 +219,7 @@ mod sending {
     }
 }
 
-mod changes {
-    use super::*;
-
-    /// Changes the file `a` of shared content, and checks that it is noticed and that the rest is still served.
-    fn check_noticed(files: usize, change: impl FnOnce(&Path)) {
-        let dir = tempfile::tempdir().unwrap();
-        let content = three_files();
-        content.write_to(dir.path());
-        let place = Place::InPlace(dir.path().to_owned());
-        let full = PieceSet::full(content.layout.piece_count());
-        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(files), full, vec![]);
-        assert_eq!(store.stamps().iter().flatten().count(), 3);
-        assert!(read_pieces(&content, &store).iter().all(|&same| same));
-        change(&dir.path().join("a"));
-        assert!(
-            matches!(read(&store, content.piece(0)), Err(ReadError::Changed { path }) if path.ends_with("a"))
-        );
-        assert_eq!(store.changed(), [0]);
-        let kept: Vec<_> = store.verified().iter().collect();
-        assert_eq!(kept, [2, 3, 4, 5], "pieces 0 and 1 hold bytes of the changed file");
-        assert_eq!(read_pieces(&content, &store), [false, false, true, true, true, true]);
-        assert!(store.stamps()[0].is_none());
-    }
-
-    #[test]
-    fn an_edited_file_is_no_longer_served() {
-        check_noticed(8, |path| std::fs::write(path, bytes(3 * BLOCK + 5, 77)).unwrap());
-    }
-
-    #[test]
-    fn a_truncated_file_is_no_longer_served() {
-        check_noticed(8, |path| {
-            std::fs::File::options().write(true).open(path).unwrap().set_len(BLOCK).unwrap()
-        });
-    }
-
-    #[test]
-    fn another_file_of_the_same_name_and_time_is_not_served() {
-        check_noticed(1, |path| {
-            let modified = std::fs::metadata(path).unwrap().modified().unwrap();
-            let other = path.with_extension("new");
-            std::fs::write(&other, bytes(3 * BLOCK + 5, 77)).unwrap();
-            std::fs::File::options().write(true).open(&other).unwrap().set_modified(modified).unwrap();
-            std::fs::rename(other, path).unwrap();
-        });
-    }
-
-    #[test]
-    fn a_removed_file_is_no_longer_served() {
-        check_noticed(1, |path| std::fs::remove_file(path).unwrap());
-    }
-
-    #[test]
-    fn a_link_in_the_place_of_a_file_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let content = three_files();
-        content.write_to(dir.path());
-        std::fs::rename(dir.path().join("a"), dir.path().join("x")).unwrap();
-        symlink("x", dir.path().join("a")).unwrap();
-        let place = Place::InPlace(dir.path().to_owned());
-        let full = PieceSet::full(content.layout.piece_count());
-        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), full, vec![]);
-        let error = read(&store, content.piece(0)).unwrap_err();
-        assert!(error.to_string().contains("symbolic link"), "{error}");
-    }
-
-    #[test]
-    fn a_vanished_folder_loses_nothing_and_comes_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let content = three_files();
-        let folder = dir.path().join("share");
-        content.write_to(&folder);
-        let place = Place::InPlace(folder.clone());
-        let full = PieceSet::full(content.layout.piece_count());
-        let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(1), full, vec![]);
-        std::fs::rename(&folder, dir.path().join("away")).unwrap();
-        match read(&store, content.piece(0)) {
-            Err(ReadError::Storage(error)) => assert_eq!(error.kind(), StorageErrorKind::Vanished),
-            other => panic!("{other:?}"),
-        }
-        assert!(store.verified().is_full());
-        std::fs::rename(dir.path().join("away"), &folder).unwrap();
-        assert!(read_pieces(&content, &store).iter().all(|&same| same));
-    }
-
-    #[test]
-    fn files_that_cannot_be_looked_at_are_not_changed() {
-        let dir = tempfile::tempdir().unwrap();
-        let content = Content::single(BLOCK, PIECE);
-        let folder = dir.path().join("mount");
-        for path in [folder.clone(), folder.join("file")] {
-            content.write_to(&folder);
-            let full = PieceSet::full(1);
-            let place = Place::InPlace(path);
-            let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), full, vec![]);
-            store.stamps();
-            store.close();
-            std::fs::rename(&folder, dir.path().join("away")).unwrap();
-            assert!(store.check_stamps().is_empty() && store.verified().is_full());
-            std::fs::rename(dir.path().join("away"), &folder).unwrap();
-            assert!(store.check_stamps().is_empty());
-            std::fs::remove_file(folder.join("file")).unwrap();
-            assert_eq!(store.check_stamps(), [0]);
-        }
-    }
-
-    #[test]
-    fn all_files_are_checked_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let content = three_files();
-        let store = content.shared(dir.path());
-        assert_eq!(store.check_stamps(), [0_usize; 0]);
-        std::fs::remove_file(dir.path().join("b")).unwrap();
-        std::fs::write(dir.path().join("c/d"), "short").unwrap();
-        assert_eq!(store.check_stamps(), [1, 3]);
-        assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0]);
-        assert_eq!(store.changed(), [1, 3]);
-    }
-}
+mod changes;
 
 mod writing {
     use super::*;
@@ -382,11 +264,41 @@ mod writing {
         assert_eq!(stamps[0].map(|stamp| (stamp.inode, stamp.length)), Some((found.ino(), found.len())));
         std::fs::write(dir.path().join("a"), bytes(3 * BLOCK + 5, 77)).unwrap();
         assert!(matches!(read(&store, content.piece(0)), Err(ReadError::Changed { .. })));
-        // Fetched again, it is served again.
+        // It is not ours to write over before its owner says so. Fetched again, it is served again.
+        assert!(write_piece(&content, &store, 0).is_err());
+        store.end_disputes();
         write_piece(&content, &store, 0).unwrap();
         write_piece(&content, &store, 1).unwrap();
         assert_eq!(read(&store, content.piece(0)).unwrap(), content.bytes_of(content.piece(0)));
         assert!(store.changed().is_empty());
+    }
+
+    #[test]
+    fn a_changed_file_that_is_moved_away_or_put_back_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = three_files();
+        let store = content.download(dir.path());
+        write_all(&content, &store).unwrap();
+        let (film, kept, edited) = (dir.path().join("a"), dir.path().join("kept"), dir.path().join("edited"));
+        std::fs::rename(&film, &kept).unwrap();
+        std::fs::write(&film, "edited").unwrap();
+        assert_eq!((store.check_stamps(), store.in_the_way()), (vec![0], Some(0)));
+        let yielded = store.yielded();
+        assert!(yielded.gone.is_empty() && yielded.back.is_empty() && store.is_disputed(0));
+        // Gone, it is fetched again.
+        std::fs::rename(&film, &edited).unwrap();
+        let yielded = store.yielded();
+        assert!(yielded.gone.iter().eq([0, 1]) && yielded.back.is_empty(), "{yielded:?}");
+        assert!(store.in_the_way().is_none() && !store.is_disputed(0) && store.changed().is_empty());
+        write_piece(&content, &store, 0).unwrap();
+        write_piece(&content, &store, 1).unwrap();
+        // What is put back as it was is hashed.
+        std::fs::rename(&film, &kept).unwrap();
+        std::fs::rename(&edited, &film).unwrap();
+        assert_eq!(store.check_stamps(), [0]);
+        std::fs::rename(&kept, &film).unwrap();
+        let yielded = store.yielded();
+        assert!(yielded.back.iter().eq([0, 1]) && yielded.gone.is_empty(), "{yielded:?}");
     }
 
     #[test]
@@ -395,8 +307,8 @@ mod writing {
         let content = Content::single(BLOCK, PIECE);
         std::fs::write(dir.path().join("file"), bytes(5 * BLOCK, 9)).unwrap();
         let store = content.download(dir.path());
-        let error = write_all(&content, &store).unwrap_err().to_string();
-        assert!(error.contains("move it away") && error.contains("81920 bytes"), "{error}");
+        let error = write_all(&content, &store).unwrap_err().in_full();
+        assert!(error.contains("move it away") && error.contains("81920 bytes"), "{error:?}");
         assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), bytes(5 * BLOCK, 9));
         std::fs::remove_file(dir.path().join("file")).unwrap();
         write_all(&content, &store).unwrap();
@@ -412,15 +324,15 @@ mod writing {
         let store = content.download(dir.path());
         write_piece(&content, &store, 0).unwrap();
         std::fs::hard_link(dir.path().join("A"), dir.path().join("a")).unwrap();
-        let error = write_piece(&content, &store, 2).unwrap_err().to_string();
-        assert!(error.contains("same file"), "{error}");
+        let error = write_piece(&content, &store, 2).unwrap_err().in_full();
+        assert!(error.contains("same file"), "{error:?}");
         assert_eq!(store.verified().iter().collect::<Vec<_>>(), [0]);
         // Nor after a restart, when only the stamp of a complete file tells.
         write_piece(&content, &store, 1).unwrap();
         let (verified, stamps) = (store.verified(), store.stamps());
         let place = store.place.clone();
         let store = Store::new(Arc::clone(&content.layout), place, FilePool::new(8), verified, stamps);
-        assert!(write_piece(&content, &store, 2).unwrap_err().to_string().contains("same file"));
+        assert!(write_piece(&content, &store, 2).unwrap_err().in_full().contains("same file"));
         // Once it is another file, it is written, whatever its number was before.
         std::fs::remove_file(dir.path().join("a")).unwrap();
         write_piece(&content, &store, 2).unwrap();
@@ -460,13 +372,54 @@ mod writing {
         write_piece(&content, &store, 0).unwrap();
         store.close();
         std::fs::rename(&folder, dir.path().join("away")).unwrap();
-        assert_eq!(store.sync().unwrap_err().kind(), StorageErrorKind::Vanished);
+        let failed = store.sync().unwrap_err();
+        assert!(failed.error.kind() == StorageErrorKind::Vanished && failed.lost.is_empty());
         std::fs::rename(dir.path().join("away"), &folder).unwrap();
         assert!(store.lock()[0].dirty, "still to be flushed");
         store.sync().unwrap();
         assert!(!store.lock()[0].dirty);
         store.flush_later(&store.verified());
         assert!(store.lock()[0].dirty && !store.lock()[1].dirty);
+    }
+
+    /// After a failed flush the kernel calls clean what it dropped: the next one succeeds, and the bytes are not on the disk.
+    #[test]
+    fn what_a_failed_flush_covered_is_believed_only_as_far_as_it_is_read_from_the_disk() {
+        let Some(disk) = FullDevice::new(6) else { return };
+        let content =
+            Content::new(vec![file("film", 12 << 20), file("note", 9)], 1 << 20, Alignment::PerFile);
+        let store = content.download(&disk.path());
+        write_all(&content, &store).unwrap();
+        assert!(store.verified().is_full());
+        let failed = store.sync().unwrap_err();
+        assert!(failed.error.kind().passes(), "{}", failed.error);
+        assert!(failed.lost.is_full() && store.verified().is_empty(), "nothing of it is served or recorded");
+        disk.make_room();
+        let truth = content.truth(crate::testing::Hashes::V1);
+        let mut lost = failed.lost;
+        // A file may tell late of what failed before there was room.
+        for round in 0.. {
+            let found = crate::recheck(&store, &truth, &lost, 2, &|_| true);
+            assert!(
+                round > 0 || !found.refuted.is_empty(),
+                "the kernel kept everything: this disk tests nothing"
+            );
+            match store.sync() {
+                Ok(()) => break,
+                Err(failed) => lost = failed.lost,
+            }
+            assert!(round < 3, "{lost:?}");
+        }
+        store.close();
+        let proven = store.verified();
+        disk.remount();
+        let found = crate::recheck(&store, &truth, &proven, 2, &|_| true);
+        assert!(found.refuted.is_empty(), "{:?} of {proven:?}", found.refuted);
+        for piece in (0..13).filter(|piece| !proven.contains(*piece)) {
+            write_piece(&content, &store, piece).unwrap();
+        }
+        store.sync().unwrap();
+        content.assert_at(&disk.path());
     }
 
     #[test]
@@ -480,7 +433,7 @@ mod writing {
             symlink(target, dir.path().join(plant)).unwrap();
             let store = content.download(dir.path());
             let error = write_all(&content, &store).unwrap_err();
-            assert!(error.to_string().contains("symbolic link"), "{error}");
+            assert!(error.in_full().contains("symbolic link"), "{error:?}");
             assert_eq!(std::fs::read(outside.path().join("victim")).unwrap(), b"precious");
             assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
         }
@@ -546,7 +499,7 @@ mod writing {
         disk.remount("ro");
         let content = Content::single(BLOCK, PIECE);
         let error = write_all(&content, &content.download(&disk.path())).unwrap_err();
-        assert_eq!(error.kind(), StorageErrorKind::ReadOnly, "{error}");
+        assert_eq!(error.kind(), StorageErrorKind::ReadOnly, "{error:?}");
     }
 
     #[test]
@@ -557,7 +510,7 @@ mod writing {
             let place = Place::Download { folder: disk.path(), root: None, preallocation };
             let store = content.download_to(place);
             let error = write_all(&content, &store).unwrap_err();
-            assert_eq!(error.kind(), StorageErrorKind::NoSpace, "{error}");
+            assert_eq!(error.kind(), StorageErrorKind::NoSpace, "{error:?}");
             disk.remount("size=4m");
             write_all(&content, &store).unwrap();
             content.assert_at(&disk.path());
@@ -586,7 +539,7 @@ mod writing {
         write_piece(&content, &second, 0).unwrap();
         let error = write_piece(&content, &second, 1).unwrap_err();
         assert_eq!(error.kind(), StorageErrorKind::NoSpace);
-        assert!(error.to_string().contains("quota"), "{error}");
+        assert!(error.in_full().contains("quota"), "{error:?}");
         drop(first);
         write_all(&content, &second).unwrap();
         drop(second);

@@ -135,6 +135,10 @@ impl Store {
                 self.forget(entry);
             }
         }
+        if self.is_in_dispute(entry) {
+            let source = io::Error::other("it changed since it was verified, and is not written over");
+            return Err(self.error("write", entry, source));
+        }
         let length = self.layout.entries().get(entry).map_or(0, |entry| entry.length);
         // Asked before the file is created: a moment later another thread may have verified a piece in the new file.
         let (is_prepared, had_pieces, is_unwanted) = {

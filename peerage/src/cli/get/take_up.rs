@@ -34,7 +34,12 @@ pub(super) async fn take_up(
     if view.role == Role::Share {
         return Ok(());
     }
-    if args.sequential || args.preallocate || args.overwrite {
+    let is_changed = view.state == State::Changed;
+    if is_changed && args.overwrite {
+        // The check of every byte is what ends the hold on files that their user edited.
+        control.verify(id).await?;
+    }
+    if args.sequential || args.preallocate || (args.overwrite && !is_changed) {
         let told =
             "--sequential, --preallocate and --overwrite do not change a transfer that is there already";
         app.ui.warn(&Problem::new("unchanged", told));

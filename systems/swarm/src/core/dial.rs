@@ -36,8 +36,8 @@ struct Known {
     found: Found,
     failures: u8,
     state: State,
-    /// Neither had anything for the other when it left.
-    useless: bool,
+    /// Nothing was wanted of it when it left.
+    idle: bool,
     /// Lower is dialled sooner: the inverse of BEP 40's priority, or chance.
     turn: u32,
 }
@@ -122,7 +122,7 @@ impl Book {
             Some(own) => !canonical_priority(canonical(own), address),
             None => rng.random(),
         };
-        let known = Known { found, failures: 0, state: State::Ready, useless: false, turn };
+        let known = Known { found, failures: 0, state: State::Ready, idle: false, turn };
         if self.known.len() >= known_max.max(1) && !self.make_room(known.rank(address)) {
             return;
         }
@@ -187,7 +187,7 @@ impl Book {
         self.set(address, State::Connected);
         if let Some(known) = self.known.get_mut(&address) {
             known.failures = 0;
-            known.useless = false;
+            known.idle = false;
         }
     }
 
@@ -199,21 +199,21 @@ impl Book {
             return;
         }
         let pause = match parting {
-            Parting::Plain if known.is_near() => BACK_OFF_NEAR,
-            Parting::Plain => RECONNECT,
+            Parting::Plain | Parting::Idle if known.is_near() => BACK_OFF_NEAR,
+            Parting::Plain | Parting::Idle => RECONNECT,
             Parting::Useless => NO_GAIN,
         };
         // One that always connects and at once leaves must not come before those that were never tried.
         known.failures = 1;
-        known.useless = parting == Parting::Useless;
+        known.idle = parting != Parting::Plain;
         self.set(address, State::Waiting(now + pause));
     }
 
     /// Something is wanted again, or served: those who left because nothing was may be dialled at once.
     pub(super) fn reconsider(&mut self) {
-        let useless =
-            |(_, known): &(&SocketAddr, &Known)| known.useless && matches!(known.state, State::Waiting(_));
-        let again: Vec<SocketAddr> = self.known.iter().filter(useless).map(|(address, _)| *address).collect();
+        let idle =
+            |(_, known): &(&SocketAddr, &Known)| known.idle && matches!(known.state, State::Waiting(_));
+        let again: Vec<SocketAddr> = self.known.iter().filter(idle).map(|(address, _)| *address).collect();
         for address in again {
             self.set(address, State::Ready);
         }
@@ -291,6 +291,8 @@ impl Book {
 pub(super) enum Parting {
     /// It or we closed the connection.
     Plain,
+    /// The same while nothing was wanted of it.
+    Idle,
     /// Neither had anything for the other, for the time being.
     Useless,
 }

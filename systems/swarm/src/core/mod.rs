@@ -180,7 +180,10 @@ impl Swarm {
             Input::Caps { peer, requests_max, listen_address } => {
                 self.on_caps(now, peer, requests_max, listen_address);
             }
-            Input::Left { peer } => self.on_left(now, peer, dial::Parting::Plain),
+            Input::Left { peer } => {
+                let parting = if self.finished { dial::Parting::Idle } else { dial::Parting::Plain };
+                self.on_left(now, peer, parting);
+            }
             Input::Has { peer, availability } => self.on_has(now, peer, availability),
             Input::Have { peer, piece } => self.on_have(now, peer, piece),
             Input::DontHave { peer, piece } => self.on_dont_have(now, peer, piece),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth};
+use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth, Yielded};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -46,7 +46,7 @@ pub(super) enum Message {
     NoRoom(SocketAddr),
     Control(Control),
     Checked(Box<Rechecked>),
-    Compared { same: bool },
+    Compared { same: bool, yielded: Box<Yielded> },
 }
 
 pub(super) struct Actor {
@@ -88,7 +88,8 @@ pub(super) struct Actor {
     stalled: Option<(Stall, Instant)>,
     /// Stalls since something was written.
     stalls: u32,
-    changed: Option<String>,
+    /// Files that are not what they should be, and that only their owner may make so.
+    held: Option<Activity>,
     /// [`Store::losses`] as of the last comparison with the core.
     losses: u64,
     finished: bool,
@@ -156,7 +157,7 @@ impl Actor {
             suspect: parts.suspect,
             stalled: None,
             stalls: 0,
-            changed: None,
+            held: None,
             losses: 0,
             finished: false,
             super_seeding,
@@ -167,7 +168,7 @@ impl Actor {
 
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, cancel: CancellationToken) {
         if !self.check_suspects() {
-            self.changed = self.share_lost();
+            self.held = self.not_ours();
         }
         self.flow(Instant::now());
         self.settle(Instant::now());
@@ -186,8 +187,8 @@ impl Actor {
                 Some(message) = inbox.recv() => self.message(message),
                 outcome = self.records.outcome() => {
                     let now = Instant::now();
-                    if let Err(error) = self.records.heed(outcome, now) {
-                        self.stall(now, &error);
+                    if let Err(failed) = self.records.heed(outcome, now) {
+                        self.not_flushed(now, &failed);
                     }
                 }
                 () = &mut timer => {}
@@ -300,7 +301,7 @@ impl Actor {
             Message::NoRoom(address) => self.core.handle(now, Input::NoRoom { address }),
             Message::Control(control) => self.control(now, control),
             Message::Checked(found) => self.checked(now, &found),
-            Message::Compared { same } => self.compared(now, same),
+            Message::Compared { same, yielded } => self.compared(now, same, &yielded),
         }
         self.carry_out();
     }
@@ -390,6 +391,9 @@ impl Actor {
             IntakeEvent::Verified(piece) => {
                 self.core.handle(now, Input::Verified { piece });
                 self.records.verified(piece, now);
+                if self.store.completes(piece) {
+                    self.records.completed_file();
+                }
                 self.stalls = 0;
                 self.wake(piece);
             }
@@ -428,9 +432,11 @@ impl Actor {
                 self.super_seeding = config.super_seeding;
                 self.core.handle(now, Input::Configure(config));
             }
-            Control::Prioritise(ranges) => {
+            Control::Prioritise { ranges, done } => {
                 self.core.handle(now, Input::Prioritise { ranges: &ranges });
                 self.finished = false;
+                self.publish_now(now);
+                let _ = done.send(());
             }
             Control::Await { reader, piece, at, done } => {
                 if self.store.is_verified(piece) {
@@ -464,7 +470,7 @@ impl Actor {
             && !self.paused
             && self.checking.is_none()
             && self.stalled.is_none()
-            && self.changed.is_none();
+            && self.held.is_none();
         self.core.handle(now, Input::Flow { fetching, serving: !self.paused });
     }
 
@@ -549,8 +555,8 @@ impl Actor {
     fn activity(&self) -> Activity {
         if let Some(check) = &self.checking {
             Activity::Checking(check.hashed.load(Ordering::Relaxed), check.total)
-        } else if let Some(path) = &self.changed {
-            Activity::Changed(path.clone())
+        } else if let Some(held) = &self.held {
+            held.clone()
         } else if self.paused {
             Activity::Paused
         } else if let Some((stall, _)) = &self.stalled {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use peerage_content::{Journal, PieceIndex, StorageError, Store, Workers};
+use peerage_content::{FlushError, Journal, PieceIndex, StorageError, Store, Workers};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -29,8 +29,8 @@ pub(super) struct Records {
     /// `None` while a worker has it, and where nothing is recorded.
     journal: Option<Journal>,
     note: Vec<u8>,
-    /// Pieces that were verified (true) or lost, in order.
-    changes: Vec<(PieceIndex, bool)>,
+    /// In order.
+    changes: Vec<(PieceIndex, Standing)>,
     totals: (u64, u64),
     totals_recorded: (u64, u64),
     /// The stamps of the files are to be recorded.
@@ -40,9 +40,17 @@ pub(super) struct Records {
     commit_at: Option<Instant>,
     flush_at: Option<Instant>,
     commit: Option<oneshot::Receiver<Box<Commit>>>,
-    flush: Option<oneshot::Receiver<Result<(), StorageError>>>,
+    flush: Option<oneshot::Receiver<Result<(), FlushError>>>,
     /// The last commit failed.
     failing: bool,
+}
+
+/// How a piece stands from now on.
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    Verified,
+    Lost,
+    Suspect,
 }
 
 /// A commit: the journal, what to write beside the changes in it, and how it went.
@@ -62,7 +70,7 @@ pub(super) struct Outcome(Done);
 #[derive(Debug)]
 enum Done {
     Commit(Result<Box<Commit>, oneshot::error::RecvError>),
-    Flush(Result<Result<(), StorageError>, oneshot::error::RecvError>),
+    Flush(Result<Result<(), FlushError>, oneshot::error::RecvError>),
 }
 
 impl Records {
@@ -85,14 +93,32 @@ impl Records {
     }
 
     pub(super) fn verified(&mut self, piece: PieceIndex, now: Instant) {
-        self.changes.push((piece, true));
+        self.changes.push((piece, Standing::Verified));
         self.due(now + COMMIT_EVERY);
         self.flush_at.get_or_insert(now + FLUSH_EVERY);
     }
 
+    /// At once, and with the stamps: what is written in its place is no change by others, should this process die.
     pub(super) fn lost(&mut self, piece: PieceIndex, now: Instant) {
-        self.changes.push((piece, false));
-        self.due(now + COMMIT_EVERY);
+        self.changes.push((piece, Standing::Lost));
+        self.stamp(now);
+    }
+
+    /// A file is complete: from now on a change to it is somebody else's.
+    pub(super) fn completed_file(&mut self) {
+        self.stamp = true;
+    }
+
+    /// The stamps of the files are not those on record.
+    pub(super) fn stamp(&mut self, now: Instant) {
+        self.stamp = true;
+        self.due(now);
+    }
+
+    /// Not believed any more before it is hashed.
+    pub(super) fn suspect(&mut self, piece: PieceIndex, now: Instant) {
+        self.changes.push((piece, Standing::Suspect));
+        self.stamp(now);
     }
 
     /// Bytes downloaded and uploaded over all runs, as of now.
@@ -105,8 +131,7 @@ impl Records {
 
     /// Everything is there: records the stamps of the files, and forces their data to disk soon.
     pub(super) fn complete(&mut self, now: Instant) {
-        self.stamp = true;
-        self.due(now);
+        self.stamp(now);
         self.flush_at = self.flush_at.map(|at| at.min(now + FLUSH_COMPLETE));
     }
 
@@ -150,8 +175,12 @@ impl Records {
     /// Takes the journal with everything that is to be written.
     fn begin(&mut self) -> Option<Box<Commit>> {
         let mut journal = self.journal.take()?;
-        for (piece, verified) in self.changes.drain(..) {
-            if verified { journal.verified(&[piece]) } else { journal.lost(&[piece]) }
+        for (piece, standing) in self.changes.drain(..) {
+            match standing {
+                Standing::Verified => journal.verified(&[piece]),
+                Standing::Lost => journal.lost(&[piece]),
+                Standing::Suspect => journal.suspect(&[piece]),
+            }
         }
         let stamp = std::mem::take(&mut self.stamp);
         let described = stamp || self.totals_recorded != self.totals;
@@ -176,7 +205,7 @@ impl Records {
     ///
     /// # Errors
     /// When file data could not be forced to disk; it is tried again.
-    pub(super) fn heed(&mut self, Outcome(done): Outcome, now: Instant) -> Result<(), StorageError> {
+    pub(super) fn heed(&mut self, Outcome(done): Outcome, now: Instant) -> Result<(), FlushError> {
         match done {
             Done::Commit(Ok(commit)) => self.committed(*commit, now),
             Done::Flush(Ok(Ok(()))) => {
@@ -199,7 +228,7 @@ impl Records {
         self.journal = Some(journal);
         if let Err(error) = &result {
             if !self.failing {
-                warn!(%error, "progress cannot be recorded; it is tried again");
+                warn!(error = error.in_full(), "progress cannot be recorded; it is tried again");
             }
             // The journal keeps what it was given.
             self.stamp |= stamp;
@@ -225,7 +254,7 @@ impl Records {
         });
         match written.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "progress could not be recorded at the end"),
+            Ok(Err(error)) => warn!(error = error.in_full(), "progress could not be recorded at the end"),
             Err(error) => warn!(%error, "progress could not be recorded at the end"),
         }
     }
@@ -289,6 +318,25 @@ mod tests {
         commit.result = commit.journal.commit(false);
         drop(commit);
         assert!(Journal::peek(&path).unwrap().1.verified.iter().eq([1]));
+    }
+
+    /// As after a failed flush: the files change, and their pieces are to be hashed before anybody believes them.
+    #[test]
+    fn what_the_disk_may_have_lost_is_hashed_by_the_next_run() {
+        let (dir, now) = (tempfile::tempdir().unwrap(), Instant::now());
+        let path = dir.path().join("journal");
+        let mut records = records(&path, now);
+        records.verified(1, now);
+        records.verified(2, now);
+        records.lost(1, now);
+        records.suspect(1, now);
+        assert_eq!(records.timeout(), Some(now), "at once");
+        let mut commit = records.begin().unwrap();
+        assert!(commit.stamp);
+        commit.result = commit.journal.commit(false);
+        drop(commit);
+        let (_, resumed) = Journal::peek(&path).unwrap();
+        assert!(resumed.verified.iter().eq([2]) && resumed.suspect.iter().eq([1]));
     }
 
     #[test]

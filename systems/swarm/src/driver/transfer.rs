@@ -87,8 +87,10 @@ pub enum Activity {
     Paused,
     /// Storage does not take the data; it is tried again by itself.
     Stalled(Stall),
-    /// Shared files changed and are no longer served; the text names the first.
+    /// Files changed since they were verified: they are no longer served, and nothing is written over them; the text names the first.
     Changed(String),
+    /// What is shared is not all that it should be, and never was in this run; the text names the first file.
+    Incomplete(String),
 }
 
 /// Why storage does not take data.
@@ -102,7 +104,7 @@ pub struct Stall {
 
 impl From<&StorageError> for Stall {
     fn from(error: &StorageError) -> Self {
-        Self { why: error.to_string(), kind: error.kind() }
+        Self { why: error.in_full(), kind: error.kind() }
     }
 }
 
@@ -130,7 +132,7 @@ pub struct Progress {
 pub(super) enum Control {
     Pause(bool),
     Configure(Config),
-    Prioritise(Vec<(Range<PieceIndex>, Priority)>),
+    Prioritise { ranges: Vec<(Range<PieceIndex>, Priority)>, done: oneshot::Sender<()> },
     Await { reader: ReaderId, piece: PieceIndex, at: Instant, done: oneshot::Sender<()> },
     WantBy { reader: ReaderId, piece: PieceIndex, at: Instant },
     ClearDeadlines(ReaderId),
@@ -217,9 +219,12 @@ impl Transfer {
         let _ = self.control(Control::Configure(config)).await;
     }
 
-    /// Says how much ranges of pieces are wanted.
-    pub async fn prioritise(&self, priorities: Vec<(Range<PieceIndex>, Priority)>) {
-        let _ = self.control(Control::Prioritise(priorities)).await;
+    /// Says how much ranges of pieces are wanted. When it returns, [`Transfer::progress`] tells what is missing now.
+    pub async fn prioritise(&self, ranges: Vec<(Range<PieceIndex>, Priority)>) {
+        let (done, taken_in) = oneshot::channel();
+        if self.control(Control::Prioritise { ranges, done }).await.is_ok() {
+            let _ = taken_in.await;
+        }
     }
 
     /// A name for one who reads while the content is fetched.

@@ -1,13 +1,11 @@
 //! Asks HTTP trackers, with everything bounded: the time, the redirects, the length of the answer.
 //!
-//! Where a name leads is judged before a connection is made, and the connection goes nowhere else: whoever owns a name may answer the
-//! next lookup differently (DNS rebinding). The clients that are kept reach public hosts only; a name that leads into this network
-//! gets a client of its own, tied to the address that was judged.
+//! Where a name leads is judged before a connection is made, and the connection goes nowhere else ([`JudgedClients`]). Nor does it go
+//! through a proxy: who answers decides which peers we believe, and a proxy would answer for everybody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::LOCATION;
 use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
@@ -17,7 +15,7 @@ use crate::address::{Reach, reach};
 use crate::hash::SwarmHash;
 use crate::lookup::{Addresses, lookup};
 use crate::tracker::{AnnounceRequest, AnnounceResponse, Scrape, TrackerError, TrackerUrl};
-use crate::web::{self, NO_ROOTS, WebClient};
+use crate::web::{JudgedClients, NO_ROOTS, cause};
 
 /// Bytes of an answer. An honest one with [`PEERS_MAX`](crate::tracker::announce::PEERS_MAX) peers in the most verbose form has a quarter of this.
 const BODY_MAX: usize = 1 << 20;
@@ -34,31 +32,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The HTTP clients of the process, one a family: a tracker that has both is told of both our addresses (BEP 7).
 #[derive(Clone, Debug)]
 pub struct HttpTrackers {
-    v4: Option<Family>,
-    v6: Option<Family>,
-}
-
-/// The client of one family.
-#[derive(Clone, Debug)]
-struct Family {
-    /// Reaches public hosts, and addresses that URLs name themselves.
-    web: WebClient,
-    local: IpAddr,
-    user_agent: String,
-}
-
-/// Finds public addresses of names, and no others.
-#[derive(Clone, Copy, Debug)]
-struct PublicOnly;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let public: Vec<_> = found.filter(|address| reach(address.ip()) == Reach::Public).collect();
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
-    }
+    v4: Option<JudgedClients>,
+    v6: Option<JudgedClients>,
 }
 
 impl HttpTrackers {
@@ -72,12 +47,11 @@ impl HttpTrackers {
         let mut clients = Self { v4: None, v6: None };
         for &local in if bind.is_empty() { &everywhere } else { bind } {
             let user_agent = user_agent.to_owned();
-            let web = web::client(|| builder(local, &user_agent).dns_resolver(PublicOnly))?;
-            if !web.has_roots {
+            let family = JudgedClients::new(move || builder(local, &user_agent))?;
+            if !family.has_roots() {
                 tracing::warn!("{NO_ROOTS}");
             }
-            let family = if local.is_ipv4() { &mut clients.v4 } else { &mut clients.v6 };
-            *family = Some(Family { web, local, user_agent });
+            *(if local.is_ipv4() { &mut clients.v4 } else { &mut clients.v6 }) = Some(family);
         }
         Ok(clients)
     }
@@ -129,11 +103,11 @@ impl HttpTrackers {
             if *nearest.get_or_insert(reached) > reached {
                 return Err(TrackerError::Redirect("into this network"));
             }
-            if url.scheme() == "https" && !family.web.has_roots {
+            if url.scheme() == "https" && !family.has_roots() {
                 return Err(TrackerError::Unreachable(NO_ROOTS.to_owned()));
             }
-            let response =
-                family.client_for(&url, address)?.get(url.clone()).send().await.map_err(unreachable)?;
+            let client = family.client_for(&url, address).map_err(unreachable)?;
+            let response = client.get(url.clone()).send().await.map_err(unreachable)?;
             if !response.status().is_redirection() {
                 return read(response).await;
             }
@@ -153,21 +127,6 @@ fn builder(local: IpAddr, user_agent: &str) -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(KEEP_ALIVE)
         .pool_max_idle_per_host(2)
-        // Who answers decides which peers we believe: a proxy would answer for everybody.
-        .no_proxy()
-}
-
-impl Family {
-    /// A client that reaches this address behind the host of `url`, or none.
-    fn client_for(&self, url: &Url, address: SocketAddr) -> Result<Client, TrackerError> {
-        match url.domain() {
-            Some(name) if reach(address.ip()) != Reach::Public => {
-                let pinned = || builder(self.local, &self.user_agent).resolve(name, address);
-                web::client(pinned).map(|web| web.client).map_err(unreachable)
-            }
-            _ => Ok(self.web.client.clone()),
-        }
-    }
 }
 
 /// A torrent can name any URL as its tracker; on this machine, only what looks like a tracker is asked, so that a torrent cannot
@@ -216,26 +175,13 @@ async fn read(mut response: Response) -> Result<(Vec<u8>, SocketAddr), TrackerEr
     }
 }
 
-/// The innermost cause is what helps; the URL in reqwest's own words may hold a passkey.
 fn unreachable(error: reqwest::Error) -> TrackerError {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    TrackerError::Unreachable(cause.to_string())
+    TrackerError::Unreachable(cause(error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_name_that_leads_inside_is_not_followed_by_the_clients_that_are_kept() {
-        let name = "localhost".parse().unwrap();
-        let found: Vec<_> = PublicOnly.resolve(name).await.unwrap().collect();
-        assert_eq!(found, [], "a name that was public when it was judged must not lead to this machine");
-    }
 
     /// The name leads elsewhere; the connection goes to the address that was judged.
     #[tokio::test]

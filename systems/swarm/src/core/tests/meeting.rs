@@ -115,6 +115,17 @@ fn two_seeds_have_nothing_to_gain() {
     assert!(!rig.peers.contains_key(&growing), "it has become a seed");
 }
 
+/// A seed hangs up on those who have what they want, and may be the first of the two to do so.
+#[test]
+fn who_left_while_nothing_was_wanted_is_dialled_as_soon_as_something_is() {
+    let mut rig = Rig::seed(Config::default(), 4, 4);
+    let peer = rig.join_silently(caps(1));
+    rig.leave(peer);
+    assert_eq!(dials(&mut rig), []);
+    rig.input(Input::Lost { piece: 2 });
+    assert_eq!(dials(&mut rig), [address(1)]);
+}
+
 #[test]
 fn an_idle_peer_makes_room_for_a_newcomer_and_a_busy_one_does_not() {
     let mut rig = Rig::new(Config { connections_max: 2, ..Config::default() }, 90, 4);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, PieceIndex, PieceSet, Rechecked, StorageError, recheck};
+use peerage_content::{FlushError, Intake, PieceIndex, PieceSet, Rechecked, StorageError, Yielded, recheck};
 use tracing::{info, warn};
 
 use super::super::link::Order;
-use super::super::transfer::Stall;
+use super::super::transfer::{Activity, Stall};
 use super::{Actor, Message};
 use crate::core::{Input, Output, Shown};
 
@@ -37,7 +37,7 @@ impl Actor {
     /// Waits before the files are used again.
     pub(super) fn stall(&mut self, now: Instant, error: &StorageError) {
         if self.stalled.is_none() {
-            warn!(%error, "storage does not do as asked; trying again shortly");
+            warn!(error = error.in_full(), "storage does not do as asked; trying again shortly");
             self.stalls += 1;
         }
         let pause = STORAGE_RETRY * (1 << self.stalls.saturating_sub(1).min(STORAGE_DOUBLINGS_MAX));
@@ -46,9 +46,20 @@ impl Actor {
         self.publish_now(now);
     }
 
+    /// What was written may not be on the disk, and is hashed from there when it works again.
+    pub(super) fn not_flushed(&mut self, now: Instant, FlushError { error, lost }: &FlushError) {
+        self.stall(now, error);
+        self.heed_losses(now);
+        for piece in lost.iter() {
+            self.suspect.insert(piece);
+            self.records.suspect(piece, now);
+        }
+    }
+
     /// When complete files are to be compared with their stamps.
     pub(super) fn compare_due(&self) -> Option<Instant> {
-        self.compare_at.filter(|_| self.finished && self.checking.is_none())
+        let is_at_rest = self.finished || self.held.is_some();
+        self.compare_at.filter(|_| is_at_rest && self.checking.is_none())
     }
 
     /// Compares at that time, if not before.
@@ -63,16 +74,22 @@ impl Actor {
         let store = self.store.clone();
         self.resources.workers.submit(move || {
             let same = store.check_stamps().is_empty();
-            let _ = messages.blocking_send(Message::Compared { same });
+            let yielded = Box::new(store.yielded());
+            let _ = messages.blocking_send(Message::Compared { same, yielded });
         });
     }
 
-    pub(super) fn compared(&mut self, now: Instant, same: bool) {
+    pub(super) fn compared(&mut self, now: Instant, same: bool, yielded: &Yielded) {
         let pause = if self.peers.is_empty() { COMPARE_IDLE } else { COMPARE_EVERY };
         self.compare_at = Some(now + pause.mul_f64(1.0 + self.stagger / 2.0));
-        if !same {
+        yielded.gone.iter().for_each(|piece| self.strike_out(piece, now));
+        if !same || !yielded.gone.is_empty() || !yielded.back.is_empty() {
             self.files_changed(now);
         }
+        for piece in yielded.back.iter().filter(|piece| !self.store.is_verified(*piece)) {
+            self.suspect.insert(piece);
+        }
+        self.check_suspects();
     }
 
     /// Hashes what is to be hashed and can be; whether there is anything.
@@ -134,9 +151,7 @@ impl Actor {
         info!(verified = verified.count(), pieces = verified.len(), "checked");
         self.adopt(now, &verified);
         // Pieces that nobody believed before are on record too: as suspect, or as true because a former process said so.
-        for piece in found.refuted.iter().filter(|piece| !verified.contains(*piece)) {
-            self.records.lost(piece, now);
-        }
+        found.refuted.iter().for_each(|piece| self.strike_out(piece, now));
         for piece in pieces.iter() {
             if found.proven.contains(piece) || found.refuted.contains(piece) {
                 self.suspect.remove(piece);
@@ -144,13 +159,15 @@ impl Actor {
                 self.suspect.insert(piece);
             }
         }
-        self.changed = None;
+        self.held = None;
         match &found.error {
             // What could not be read may be as it was.
             Some(error) => self.stall(now, error),
             None if self.check_suspects() => {}
-            None => self.changed = self.share_lost(),
+            None => self.held = self.not_ours(),
         }
+        // They may be of other files than those on record.
+        self.records.stamp(now);
         self.flow(now);
         self.publish_now(now);
         for done in self.verifying.drain(..) {
@@ -169,11 +186,13 @@ impl Actor {
         for piece in changes {
             if verified.contains(piece) {
                 self.core.handle(now, Input::Verified { piece });
+                // Whoever wrote it, nothing says that it is on disk, even if it once was.
+                self.records.lost(piece, now);
                 self.records.verified(piece, now);
                 self.wake(piece);
             } else {
                 self.core.handle(now, Input::Lost { piece });
-                self.records.lost(piece, now);
+                self.strike_out(piece, now);
                 self.finished = false;
             }
             while let Some(output) = self.core.poll_output() {
@@ -189,44 +208,47 @@ impl Actor {
         }
     }
 
-    /// Files of a download that were removed or replaced under our hands: their pieces are fetched anew.
-    pub(super) fn heed_losses(&mut self, now: Instant) {
-        let losses = self.store.losses();
-        if self.losses != losses {
-            self.losses = losses;
-            let verified = self.store.verified();
-            self.adopt(now, &verified);
+    /// Takes a piece off the record, unless it is true, or its file is another than the one on record: then the stamp on record
+    /// keeps it from being believed.
+    fn strike_out(&mut self, piece: PieceIndex, now: Instant) {
+        if !self.store.is_verified(piece) && !self.store.is_disputed(piece) {
+            self.records.lost(piece, now);
         }
     }
 
-    /// The first file of a share that is not whole: nothing will bring it back but its owner.
-    pub(super) fn share_lost(&self) -> Option<String> {
-        let path = self.store.path_of(self.store.incomplete().filter(|_| !self.may_fetch)?);
-        Some(path.display().to_string())
+    /// Files may have been removed, replaced or edited under our hands.
+    pub(super) fn heed_losses(&mut self, now: Instant) {
+        if self.losses != self.store.losses() {
+            self.files_changed(now);
+        }
+    }
+
+    /// The first file that is not what it should be, and that only its owner may make so: it was edited, or is shared.
+    pub(super) fn not_ours(&self) -> Option<Activity> {
+        let path = |entry| self.store.path_of(entry).display().to_string();
+        if self.may_fetch {
+            return Some(Activity::Changed(path(self.store.in_the_way()?)));
+        }
+        match self.store.changed().first() {
+            Some(entry) => Some(Activity::Changed(path(*entry))),
+            None => Some(Activity::Incomplete(path(self.store.incomplete()?))),
+        }
     }
 
     /// Files were found to be others than those verified. What is gone of a download is fetched again; a file that somebody edited
     /// is theirs: it is named, and overwritten only after `verify` was asked for.
     pub(super) fn files_changed(&mut self, now: Instant) {
-        let mut changed: Vec<_> =
-            self.store.changed().into_iter().map(|entry| self.store.path_of(entry)).collect();
-        if self.may_fetch {
-            changed.retain(|path| path.symlink_metadata().is_ok());
-            if changed.is_empty() {
-                self.heed_losses(now);
-                return self.publish_now(now);
-            }
+        self.losses = self.store.losses();
+        // Before the core hears of any loss: it would ask for it.
+        let held = self.not_ours();
+        if let Some(Activity::Changed(file)) = held.as_ref().filter(|held| self.held.as_ref() != Some(held)) {
+            warn!(%file, "changed since it was verified; it is no longer served");
         }
-        let Some(path) = changed.first() else { return };
+        self.held = held;
+        self.flow(now);
         let verified = self.store.verified();
         self.adopt(now, &verified);
-        let text = path.display().to_string();
-        if self.changed.as_ref() != Some(&text) {
-            warn!(file = %text, "changed since it was verified; it is no longer served");
-            self.changed = Some(text);
-            self.flow(now);
-            self.publish_now(now);
-        }
+        self.publish_now(now);
     }
 
     /// Every wanted piece is verified: completes the files, once.
