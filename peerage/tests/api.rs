@@ -364,6 +364,9 @@ async fn files_are_served_by_range() {
     assert_eq!(outside.headers()["content-range"], "bytes */400");
     let head = authorised(&daemon, Method::HEAD, url).send().await.unwrap();
     assert_eq!(head.headers()["content-length"], "400");
+    let not_so = authorised(&daemon, Method::DELETE, url).send().await.unwrap();
+    assert_eq!(not_so.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(code(not_so).await, "wrong_method");
     let missing =
         authorised(&daemon, Method::GET, "/api/v1/transfers/1/files/7/content").send().await.unwrap();
     assert_eq!(missing.status(), StatusCode::NOT_FOUND);

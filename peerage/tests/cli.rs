@@ -142,6 +142,7 @@ fn bad_values_are_bad_usage() {
         (&["get", "x", "-o", "-", "--stream"], "stdout takes the file alone"),
         (&["limit"], "--up RATE"),
         (&["share", "x", "--tracker", "not a url"], "not a url"),
+        (&["share", "x", "--web-seed", "file:///etc/passwd"], "web seed protocol \"file\" is not supported"),
         (&["config", "set", "lissten", "x"], "there is no key"),
     ] {
         let output = run(args);
@@ -222,6 +223,13 @@ async fn the_configuration_is_shown_changed_and_checked() {
     assert!(err(&output).contains("did you mean `limit_up`?"), "{}", err(&output));
     let data_dir = home.run(&["config", "get", "data_dir", "--data-dir", "/x/y"]);
     assert_eq!(out(&data_dir), "/x/y\n");
+    // Flags for every command stand anywhere.
+    for args in [
+        ["config", "--data-dir", "/x/y", "get", "data_dir"],
+        ["config", "get", "--data-dir", "/x/y", "data_dir"],
+    ] {
+        assert_eq!(out(&home.run(&args)), "/x/y\n");
+    }
 
     fs::write(home.path().join(".config/peerage/config.toml"), "dht = perhaps").unwrap();
     let output = home.run(&["ls"]);

@@ -33,6 +33,7 @@ fn status_of(code: &str) -> StatusCode {
     match code {
         "unauthorised" => StatusCode::UNAUTHORIZED,
         "forbidden" => StatusCode::FORBIDDEN,
+        "wrong_method" => StatusCode::METHOD_NOT_ALLOWED,
         "no_such_transfer" | "no_such_file" | "no_such_path" => StatusCode::NOT_FOUND,
         "not_in_file" => StatusCode::RANGE_NOT_SATISFIABLE,
         "ambiguous" | "no_metadata" | "exists" | "busy" | "not_deletable" | "in_the_way" => {

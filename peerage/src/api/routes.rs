@@ -50,6 +50,9 @@ pub fn router(control: Arc<dyn Control>, guard: Guard, stop: CancellationToken) 
     router
         .route("/api/v1/openapi.json", axum::routing::get(async move || Json(document)))
         .route("/metrics", axum::routing::get(scrape))
+        .method_not_allowed_fallback(async || {
+            Refusal(Problem::new("wrong_method", "this path is there, but not for this method"))
+        })
         .fallback(async || Refusal(Problem::new("no_such_path", "there is nothing at this path")))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(Api { control, stop })

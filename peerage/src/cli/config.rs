@@ -12,7 +12,6 @@ use crate::ui::{Shown, Ui};
 ///
 /// Without a subcommand: every key with its value and where that comes from.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ConfigCommand {
     #[command(subcommand)]
     command: Option<Verb>,

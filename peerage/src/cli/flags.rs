@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use peerage_bittorrent::tracker::TrackerUrl;
+use peerage_bittorrent::webseed::WebSeed;
 
 use crate::config::{Loaded, Origin};
 use crate::model::{AuthorOptions, Limits, Versions};
@@ -98,7 +99,7 @@ pub(super) struct AuthorFlags {
     #[arg(long = "tracker", value_name = "URL", value_parser = trackers)]
     trackers: Vec<String>,
     /// The same bytes can be had at this URL; repeatable
-    #[arg(long = "web-seed", value_name = "URL")]
+    #[arg(long = "web-seed", value_name = "URL", value_parser = web_seed)]
     web_seeds: Vec<String>,
     /// Find peers through the trackers alone
     #[arg(long)]
@@ -142,6 +143,10 @@ fn trackers(text: &str) -> Result<String, String> {
         TrackerUrl::parse(url).map_err(|error| format!("{url:?}: {error}"))?;
     }
     Ok(text.to_owned())
+}
+
+fn web_seed(url: &str) -> Result<String, String> {
+    WebSeed::new(url, None).map(|_| url.to_owned()).map_err(|error| error.to_string())
 }
 
 fn piece_size(text: &str) -> Result<u32, String> {
