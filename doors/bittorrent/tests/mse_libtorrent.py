@@ -8,6 +8,7 @@ input ends the session.
 
 import os
 import sys
+import time
 
 import libtorrent as lt
 
@@ -39,7 +40,7 @@ session = lt.session(
 save = content if role == "seed" else os.path.join(folder, "fetched")
 handle = session.add_torrent({"ti": info, "save_path": save})
 while role == "seed" and not handle.status().is_seeding:
-    session.wait_for_alert(100)
+    time.sleep(0.02)
     session.pop_alerts()
 print(info.info_hash(), session.listen_port(), flush=True)
 for line in sys.stdin:
