@@ -115,6 +115,22 @@ impl Drop for Spool {
     }
 }
 
+/// The folder below `parent` that was kept for `path`, which lies in it; `None` when `path` is somebody's own file.
+pub fn kept(parent: &Path, path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    let is_below = folder.parent()?.canonicalize().ok()? == parent.canonicalize().ok()?;
+    (is_below && mark(folder).exists()).then(|| folder.to_owned())
+}
+
+/// Deletes a folder that was kept.
+///
+/// # Errors
+/// The system's.
+pub fn release(folder: &Path) -> io::Result<()> {
+    fs::remove_dir_all(folder)?;
+    fs::remove_file(mark(folder))
+}
+
 /// Deletes what killed processes left below `parent`.
 ///
 /// # Errors
@@ -205,8 +221,8 @@ mod tests {
         spool.keep().unwrap();
         sweep(parent.path()).unwrap();
         assert!(path.exists());
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        sweep(parent.path()).unwrap();
+        assert_eq!(kept(parent.path(), parent.path()), None);
+        release(&kept(parent.path(), &path).unwrap()).unwrap();
         assert_eq!(count(parent.path()), 0);
     }
 

@@ -267,6 +267,23 @@ fn what_the_daemon_has_survives_a_get_to_stdout() {
 }
 
 #[test]
+fn what_a_daemon_has_from_stdin_goes_with_the_transfer() {
+    let ada = Machine::new();
+    let _daemon = ada.daemon();
+    for remove in [&["remove", "1"][..], &["remove", "2", "--files"]] {
+        let mut share = ada.command(&["share", "-", "--name", "notes.txt", "--background"]);
+        fs::write(ada.path("input"), remove.concat()).unwrap();
+        let shared = share.stdin(fs::File::open(ada.path("input")).unwrap()).output().unwrap();
+        let stdin = ada.path(".local/share/peerage/stdin");
+        let told = String::from_utf8_lossy(&shared.stderr).into_owned();
+        assert!(told.contains(stdin.to_str().unwrap()), "where it lies: {told}");
+        assert!(fs::read_dir(&stdin).unwrap().count() > 0);
+        ada.run(remove);
+        assert_eq!(fs::read_dir(&stdin).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn a_foreign_file_of_the_same_name_is_not_overwritten() {
     let (ada, ben) = (Machine::new(), Machine::new());
     let (_share, link) = shared(&ada);

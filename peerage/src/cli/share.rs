@@ -106,7 +106,11 @@ pub(super) async fn run(mut app: App, args: Share) -> Result<u8> {
     if !session.here
         && let (Ok(_), Some(spool)) = (&ended, spool)
     {
-        // The daemon goes on serving it: `peerage remove` forgets it, and its user deletes it.
+        // The daemon goes on serving it; `peerage remove` deletes it.
+        app.ui.say(format!(
+            "What was read from stdin lies at {} until the transfer is removed.",
+            Shown::path(spool.path())
+        ));
         spool.keep().context("keep what was read from stdin")?;
     }
     session.close().await;

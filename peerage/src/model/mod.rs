@@ -46,6 +46,7 @@ pub(crate) mod tests {
             peers_connected: 0,
             seeds_connected: 0,
             peers_known: 0,
+            hosts_banned: 0,
             availability: 0.0,
             sources: Sources::default(),
             limits: Limits::default(),

@@ -114,6 +114,8 @@ pub struct TransferView {
     pub seeds_connected: u32,
     /// Addresses known, connected or not.
     pub peers_known: u32,
+    /// Hosts that sent bad data and are not asked again.
+    pub hosts_banned: u32,
     /// Copies of the rarest wanted piece among connected peers, and the fraction of pieces that have one more.
     pub availability: f32,
     /// Who is asked for peers.

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use peerage_bittorrent::door::{DhtSettings, Door, DoorConfig, DoorError};
 use peerage_bittorrent::mse;
-use peerage_content::{BlockPool, FilePool, Quota, Workers};
+use peerage_content::{BlockPool, FilePool, Quota, StorageError, Workers};
 use peerage_swarm::driver::{Direction, Resources, Throttle};
 use tokio::io::AsyncRead;
 use tokio::sync::broadcast;
@@ -50,6 +50,7 @@ use crate::model::{
     AddRequest, Event, FilePriority, FileView, Limits, PeerView, PriorityRule, Role, State, StatsView,
     TrackerView, TransferId, TransferRef, TransferView,
 };
+use crate::spool;
 
 /// Open files of all transfers at a time.
 const FILES_OPEN: usize = 512;
@@ -332,12 +333,17 @@ impl Node {
     /// [`OpError::Storage`] (forgotten, files left).
     pub async fn remove(&self, id: TransferId, delete_files: bool) -> Result<(), OpError> {
         let entry = self.0.entry(id)?;
-        if delete_files && entry.role == Role::Share {
-            return Err(OpError::NotDeletable(entry.facts().path.clone()));
+        let path = entry.facts().path.clone();
+        // What came from stdin has nobody else to delete it.
+        let is_share = entry.role == Role::Share;
+        let spooled =
+            is_share.then(|| spool::kept(&self.0.config.data_dir.join(spool::STDIN), &path)).flatten();
+        if delete_files && is_share && spooled.is_none() {
+            return Err(OpError::NotDeletable(path));
         }
         let running = entry.running();
         let files = match &running {
-            _ if !delete_files => None,
+            _ if !delete_files || is_share => None,
             Some(running) => Some(running.transfer.store().clone()),
             None => {
                 let (node, entry) = (self.0.clone(), entry.clone());
@@ -351,6 +357,13 @@ impl Node {
         }
         let deleted = tokio::task::spawn_blocking(move || {
             entry.clear();
+            if let Some(folder) = spooled {
+                spool::release(&folder).map_err(|source| StorageError {
+                    attempt: "delete",
+                    path: folder,
+                    source,
+                })?;
+            }
             files.map_or(Ok(()), |store| store.delete())
         });
         deleted.await.map_err(|_| OpError::Stopped)??;

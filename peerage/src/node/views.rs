@@ -141,6 +141,7 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         peers_connected: peers_connected as u32,
         seeds_connected: stats.seeds_connected as u32,
         peers_known: peers_known as u32,
+        hosts_banned: stats.hosts_banned as u32,
         availability: stats.availability,
         sources,
         limits: Limits { up: entry.throttle.rate(Direction::Up), down: entry.throttle.rate(Direction::Down) },

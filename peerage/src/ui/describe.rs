@@ -97,6 +97,15 @@ fn enumeration(parts: &[String]) -> String {
     }
 }
 
+/// Who is not asked any more.
+pub fn banned(view: &TransferView) -> Option<String> {
+    match view.hosts_banned {
+        0 => None,
+        1 => Some("1 host sent bad data and is not asked again".to_owned()),
+        hosts => Some(format!("{hosts} hosts sent bad data and are not asked again")),
+    }
+}
+
 /// How far a transfer is, in one line: bytes, rates, time left, peers.
 pub fn details(view: &TransferView) -> String {
     let mut parts = Vec::new();
@@ -131,6 +140,7 @@ pub fn details(view: &TransferView) -> String {
     if matches!(view.state, State::FetchingMetadata | State::Downloading | State::Seeding) {
         parts.push(format!("{}/{} peers", view.peers_connected, view.peers_known.max(view.peers_connected)));
     }
+    parts.extend(banned(view));
     if let Some(problem) = &view.problem {
         parts.push(Shown::text(&problem.message).to_string());
     }
@@ -184,6 +194,9 @@ mod tests {
         view.peers_connected = 5;
         view.peers_known = 12;
         assert_eq!(details(&view), "1.00 GiB / 3.00 GiB  33 %  35.0 MiB/s down  58 s left  5/12 peers");
+        view.hosts_banned = 2;
+        assert!(details(&view).ends_with("5/12 peers  2 hosts sent bad data and are not asked again"));
+        view.hosts_banned = 0;
         view.state = State::Seeding;
         view.verified = 3 << 30;
         view.upload_rate = 1 << 20;

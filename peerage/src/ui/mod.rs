@@ -10,7 +10,7 @@ mod qr;
 mod shown;
 mod table;
 
-pub use describe::{details, state_word, waiting};
+pub use describe::{banned, details, state_word, waiting};
 pub use format::{Rate, Size, Time, count, percent, took};
 pub use progress::Progress;
 pub use qr::qr_code;

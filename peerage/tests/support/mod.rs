@@ -73,6 +73,7 @@ pub fn a_transfer(id: u32) -> TransferView {
         peers_connected: 0,
         seeds_connected: 0,
         peers_known: 0,
+        hosts_banned: 0,
         availability: 0.0,
         sources: Sources { trackers: 2, dht_nodes: Some(42), lan: true, ..Sources::default() },
         limits: Limits::default(),

@@ -91,6 +91,11 @@ impl Book {
         self.dialling
     }
 
+    /// Hosts that are banned.
+    pub(super) fn banned(&self) -> usize {
+        self.banned.len()
+    }
+
     pub(super) fn is_banned(&self, host: IpAddr) -> bool {
         !self.banned.is_empty() && self.banned.contains(&host.to_canonical())
     }

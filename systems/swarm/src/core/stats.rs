@@ -17,6 +17,7 @@ impl Swarm {
             peers_connected: self.peers.len(),
             seeds_connected: self.peers.values().filter(|peer| peer.is_seed()).count(),
             peers_known: self.book.len(),
+            hosts_banned: self.book.banned(),
             peers_unchoked: self.peers.values().filter(|peer| !peer.choked).count(),
             left: self.left,
             availability: self.distributed_copies(),

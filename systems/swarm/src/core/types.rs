@@ -438,6 +438,8 @@ pub struct Stats {
     pub seeds_connected: usize,
     /// Addresses known, connected or not.
     pub peers_known: usize,
+    /// Hosts that sent bad data and are not spoken to any more.
+    pub hosts_banned: usize,
     /// Peers we serve at present.
     pub peers_unchoked: usize,
     /// Wanted bytes that are not verified yet.

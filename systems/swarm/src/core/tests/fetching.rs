@@ -377,6 +377,7 @@ fn the_lone_sender_of_a_corrupt_piece_is_banned() {
     rig.corrupt(rig.complete()[0], &[]);
     assert!(rig.outputs.contains(&Output::Ban { address: caps(1).address }));
     assert!(rig.outputs.contains(&Output::Dismiss { peer, why: Dismissal::BadData }));
+    assert_eq!(rig.swarm.stats(rig.now).hosts_banned, 1, "and people are told");
     let back = rig.join_silently(caps(1));
     assert!(
         rig.outputs.contains(&Output::Dismiss { peer: back, why: Dismissal::BadData }),
