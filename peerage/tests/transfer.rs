@@ -284,6 +284,25 @@ fn what_a_daemon_has_from_stdin_goes_with_the_transfer() {
 }
 
 #[test]
+fn a_daemon_that_does_not_start_in_the_background_says_why() {
+    let ada = Machine::new();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    let told = ada.fail(&["up", "--background", "--listen", &taken, "--no-dht", "--no-lan"]);
+    assert!(told.contains(&format!("\n  caused by: listen on {taken}\n")), "{told}");
+}
+
+#[test]
+fn a_private_torrent_that_nobody_can_find_is_doubted() {
+    let ada = Machine::new();
+    holiday(&ada.path("holiday"));
+    let told = |args: &[&str]| String::from_utf8(ada.run(args).stderr).unwrap();
+    assert!(told(&["hash", "holiday", "--private"]).contains("this one names none"));
+    let named = told(&["hash", "holiday", "--private", "--tracker", "http://tracker.example/announce"]);
+    assert!(!named.contains("names none"), "{named}");
+}
+
+#[test]
 fn a_foreign_file_of_the_same_name_is_not_overwritten() {
     let (ada, ben) = (Machine::new(), Machine::new());
     let (_share, link) = shared(&ada);

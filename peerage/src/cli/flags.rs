@@ -7,7 +7,7 @@ use peerage_bittorrent::tracker::TrackerUrl;
 use peerage_bittorrent::webseed::WebSeed;
 
 use crate::config::{Loaded, Origin};
-use crate::model::{AuthorOptions, Limits, Versions};
+use crate::model::{AuthorOptions, Limits, Problem, Versions};
 use crate::node::{Encryption, NodeConfig};
 use crate::values::{Bytes, address};
 
@@ -119,6 +119,13 @@ pub(super) struct AuthorFlags {
 }
 
 impl AuthorFlags {
+    /// What its user may not have meant.
+    pub(super) fn doubt(&self) -> Option<Problem> {
+        let told = "a private torrent is found through its trackers alone, and this one names none";
+        let hint = "name one with --tracker URL; without it, the other side has to say --peer ADDR:PORT";
+        (self.private && self.trackers.is_empty()).then(|| Problem::new("no_tracker", told).hint(hint))
+    }
+
     pub(super) fn options(&self) -> AuthorOptions {
         let tier = |text: &String| {
             text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect()

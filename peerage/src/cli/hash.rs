@@ -68,6 +68,9 @@ impl Names {
 pub(super) async fn run(mut app: App, mut args: HashPath) -> Result<u8> {
     let target = args.torrent.as_deref().map(|file| Target::new(file, &args.path, &app.ui)).transpose()?;
     app.ui.raw = matches!(target, Some(Target::Stdout));
+    if let Some(doubt) = args.author.doubt() {
+        app.ui.warn(&doubt);
+    }
     let mut spool = None;
     if args.path == Path::new("-") {
         let name = args.author.name.as_deref().unwrap_or("stdin");

@@ -60,6 +60,9 @@ pub(super) struct Share {
 pub(super) async fn run(mut app: App, args: Share) -> Result<u8> {
     let target = args.torrent.as_deref().map(|file| Target::new(file, &args.path, &app.ui)).transpose()?;
     app.ui.raw = matches!(target, Some(Target::Stdout));
+    if let Some(doubt) = args.author.doubt() {
+        app.ui.warn(&doubt);
+    }
     let as_torrent = args.as_torrent.as_deref().map(read_torrent).transpose()?;
     let spool = if args.path == Path::new("-") {
         if as_torrent.is_some() {

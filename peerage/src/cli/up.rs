@@ -198,7 +198,7 @@ async fn spawn(app: &App, arguments: Vec<std::ffi::OsString>) -> Result<Endpoint
             return Ok(endpoint);
         }
         if let Some(status) = child.try_wait().context("wait for the daemon")? {
-            return Err(anyhow!("{}", tail(&mut log, start).trim()))
+            return Err(causes(&tail(&mut log, start)))
                 .with_context(|| format!("the daemon did not start ({status})"));
         }
         if began.elapsed() > START_MAX {
@@ -220,6 +220,17 @@ fn end(child: &mut Child) {
     // It may have ended in between.
     let _ = child.kill();
     let _ = child.wait();
+}
+
+/// What a program told of its failure, as the chain of causes that it was.
+fn causes(told: &str) -> anyhow::Error {
+    let bare = |line: &str| {
+        let line = line.trim();
+        line.strip_prefix("error: ").or(line.strip_prefix("caused by: ")).unwrap_or(line).to_owned()
+    };
+    let mut lines = told.lines().map(bare).filter(|line| !line.is_empty()).rev();
+    let root = anyhow!("{}", lines.next().unwrap_or_else(|| "it said nothing".to_owned()));
+    lines.fold(root, anyhow::Error::context)
 }
 
 /// What was logged since `start`, no more than fits a screen.
