@@ -152,7 +152,7 @@ impl Truth {
             .collect()
     }
 
-    /// Gives the leaf hashes of a piece (one a block, unpadded; fetched from a peer after the piece failed), so that the
+    /// Gives the leaf hashes of a piece (one a block, unpadded; for instance from a peer after the piece failed), so that the
     /// intake can name the blocks that are bad. They are kept until the piece verifies.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Hash requests (BEP 52): how a v2 magnet link gets its piece layers, and how a bad block is found.
+//! Hash requests (BEP 52): how a v2 magnet link gets its piece layers, and the messages by which a bad block could be found.
 //!
 //! The metadata of a v2 torrent names one root a file; the piece layers below come from peers. [`LayerFetch`] asks for them in
 //! spans of 512 hashes, each of which proves itself against the root by its uncles, so that a lie is known at once and whose it
