@@ -511,6 +511,10 @@ fn a_selection_that_matches_nothing_fails() {
     let (_share, link) = shared(&ada);
     let told = ben.fail(&[&["get", &link, "--only", "nothing"][..], &ALONE].concat());
     assert!(told.contains("no file matches nothing"), "{told}");
+    for selection in [&["--priority", "*=skip"][..], &["--only", "*.mkv", "--priority", "*.mkv=skip"]] {
+        let told = ben.fail(&[&["get", &link][..], selection, &ALONE].concat());
+        assert!(told.contains("no file is left"), "{told}");
+    }
     ben.run(&[&["get", &link][..], &ALONE].concat());
     // Nothing was fetched this time: there is no rate to tell.
     let again = ben.run(&[&["get", &link][..], &ALONE].concat());
