@@ -303,6 +303,24 @@ fn a_private_torrent_that_nobody_can_find_is_doubted() {
 }
 
 #[test]
+fn a_folder_has_its_name_from_the_start_whatever_it_was_called() {
+    let ada = Machine::new();
+    holiday(&ada.path("holiday"));
+    let mut share = ada.start(&[&["share", "holiday/deep/..", "--json"][..], &ALONE].concat());
+    let added = share.event("added");
+    assert_eq!(added["transfer"]["name"], "holiday", "{added}");
+}
+
+#[test]
+fn the_whole_file_system_is_not_shared() {
+    let ada = Machine::new();
+    for path in ["/", "/.."] {
+        let told = ada.fail(&[&["share", path][..], &ALONE].concat());
+        assert!(told.contains("the whole file system"), "{told}");
+    }
+}
+
+#[test]
 fn a_foreign_file_of_the_same_name_is_not_overwritten() {
     let (ada, ben) = (Machine::new(), Machine::new());
     let (_share, link) = shared(&ada);
@@ -511,6 +529,10 @@ fn a_selection_that_matches_nothing_fails() {
     let (_share, link) = shared(&ada);
     let told = ben.fail(&[&["get", &link, "--only", "nothing"][..], &ALONE].concat());
     assert!(told.contains("no file matches nothing"), "{told}");
+    for selection in [&["--priority", "*=skip"][..], &["--only", "*.mkv", "--priority", "*.mkv=skip"]] {
+        let told = ben.fail(&[&["get", &link][..], selection, &ALONE].concat());
+        assert!(told.contains("no file is left"), "{told}");
+    }
     ben.run(&[&["get", &link][..], &ALONE].concat());
     // Nothing was fetched this time: there is no rate to tell.
     let again = ben.run(&[&["get", &link][..], &ALONE].concat());

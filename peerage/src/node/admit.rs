@@ -1,6 +1,6 @@
 //! From a request to an entry: what is asked for, whether it is here already, and what the former run left.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use peerage_bittorrent::hash::InfoHashes;
@@ -199,6 +199,15 @@ struct Identified {
     name: PathBuf,
 }
 
+/// An absolute path that ends in a name; of `..` and the like, that of the folder it stands for, if that is there.
+fn with_name(path: &Path) -> PathBuf {
+    let path = begin::absolute(path);
+    if path.file_name().is_some() {
+        return path;
+    }
+    path.canonicalize().unwrap_or(path)
+}
+
 fn identify(request: AddRequest) -> Result<Identified, AddError> {
     let parse = |bytes: &[u8]| {
         Metainfo::parse(bytes).map_err(|why| AddError::Refused { what: "the torrent", why: why.into() })
@@ -211,7 +220,11 @@ fn identify(request: AddRequest) -> Result<Identified, AddError> {
                     why: format!("{url:?}: {why}").into(),
                 })?;
             }
-            share.path.0 = begin::absolute(&share.path.0);
+            share.path.0 = with_name(&share.path.0);
+            if share.path.0.parent().is_none() {
+                let why = "/ is the whole file system: name a file or a folder in it".into();
+                return Err(AddError::Refused { what: "what is to be shared", why });
+            }
             let name = share.path.0.file_name().map(PathBuf::from).unwrap_or_default();
             let torrent = share.as_torrent.take().map(|torrent| torrent.0);
             let hashes = torrent.as_deref().map(parse).transpose()?.map(|metainfo| metainfo.info.hashes);

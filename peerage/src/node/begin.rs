@@ -304,11 +304,21 @@ fn priorities(entry: &Entry, record: &Record, info: &Info) -> Result<Vec<FilePri
     entry.rules.apply(layout, &mut priorities, true);
     let AddRequest::Get(get) = &record.request else { return Ok(priorities) };
     let nothing = file_entries(layout).all(|file| priorities.get(file) == Some(&FilePriority::Skip));
-    if nothing && !get.only.is_empty() {
-        return Err(Problem::new("no_match", format!("no file matches {}", get.only.join(", ")))
+    if nothing && let Some(told) = unselected(get) {
+        return Err(Problem::new("no_match", told)
             .hint("`peerage inspect FILE` lists the files of a torrent; * and ? stop at /, ** does not"));
     }
     Ok(priorities)
+}
+
+/// Why a request wants no file at all; `None`: its user chose none.
+fn unselected(get: &GetRequest) -> Option<String> {
+    match (get.only.is_empty(), get.priorities.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("no file matches {}", get.only.join(", "))),
+        (true, false) => Some("no file is left to fetch: the priorities skip every one".to_owned()),
+        (false, false) => Some("no file is left to fetch by the selection and the priorities".to_owned()),
+    }
 }
 
 /// What a download that is not running has written, to be deleted; `None`: nothing.
