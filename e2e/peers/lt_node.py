@@ -14,11 +14,15 @@ until they are killed.
 import faulthandler
 import json
 import os
-import select
 import sys
 import time
 
 import libtorrent as lt
+
+# Nothing is left beside the sources.
+sys.dont_write_bytecode = True
+sys.path.append(os.path.join(os.path.dirname(__file__), "../../doors/bittorrent/tests/fixtures"))
+from bell import Bell  # noqa: E402
 
 # A turn of the loop takes a fifth of a second. One that takes this long has hung inside libtorrent: where is written to
 # stderr, and the end of the process fails the test at once.
@@ -130,30 +134,16 @@ def add(ses, config):
     return handle
 
 
-def bell(ses):
-    """Waits until there are alerts. `wait_for_alert` looks at the first of a queue that libtorrent's own thread moves as it grows, and dies of it."""
-    ring, rung = os.pipe()
-    for end in (ring, rung):
-        os.set_blocking(end, False)
-    ses.set_alert_fd(rung)
-
-    def wait(seconds):
-        if select.select([ring], [], [], seconds)[0]:
-            os.read(ring, 4096)
-
-    return wait
-
-
 def run(config):
     faulthandler.enable()
     ses = session(config)
-    wait = bell(ses)
+    bell = Bell(ses)
     handle = add(ses, config)
     flushes = False
     told_at = 0.0
     while True:
         faulthandler.dump_traceback_later(HUNG_SECONDS, exit=True)
-        wait(0.2)
+        bell.wait(0.2)
         for alert in ses.pop_alerts():
             name = type(alert).__name__
             if name == "listen_succeeded_alert":

@@ -1,4 +1,4 @@
-//! Sizes, rates and spans of time, as people write them.
+//! Sizes, rates and spans of time, as people write them, and sizes as they read them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,6 +22,36 @@ pub struct BadValue {
 pub fn address(text: &str) -> Result<SocketAddr, BadValue> {
     let expected = "an IP address with a port, such as 192.0.2.7:6881 or [2001:db8::7]:6881";
     text.parse().map_err(|_| BadValue { text: text.to_owned(), expected })
+}
+
+/// Bytes, to three digits: `0 B`, `999 B`, `1.50 KiB`, `12.3 GiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut value = self.0 as f64 / 1024.0;
+        let mut unit = "KiB";
+        for next in ["MiB", "GiB", "TiB", "PiB", "EiB"] {
+            // 999.5, not 1024: otherwise a fourth digit would appear.
+            if value < 999.5 {
+                break;
+            }
+            value /= 1024.0;
+            unit = next;
+        }
+        let places = if value < 9.995 {
+            2
+        } else if value < 99.95 {
+            1
+        } else {
+            0
+        };
+        write!(f, "{value:.places$} {unit}")
+    }
 }
 
 /// An amount of bytes, or of bytes a second. `k`, `M`, `G` and `T` (also `Ki`, `KiB`, …) count in 1024s, `kB`, `MB`, `GB` and `TB` in
@@ -161,6 +191,24 @@ in_configuration!(Span, Duration::from_secs);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let sizes = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (1536, "1.50 KiB"),
+            (10 << 10, "10.0 KiB"),
+            (999 << 10, "999 KiB"),
+            (1_023_500, "0.98 MiB"),
+            (5 << 30, "5.00 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ];
+        for (bytes, text) in sizes {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+    }
 
     #[test]
     fn amounts_of_bytes() {

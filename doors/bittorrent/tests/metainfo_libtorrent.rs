@@ -26,7 +26,7 @@ const FORMATS: [Format; 3] = [Format::V1, Format::V2, Format::Hybrid];
 /// The files of a test: content by path below the top folder.
 type Files = BTreeMap<&'static str, Vec<u8>>;
 
-/// Runs a script with the folder of `view.py` at hand; gives what it prints.
+/// Runs a script with `view.py` and `bell.py` at hand; gives what it prints.
 fn python(script: &str, arguments: &[&str]) -> String {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let output = Command::new("/usr/bin/python3")
@@ -161,16 +161,16 @@ fn libtorrent_sees_what_we_wrote() {
 
 /// Checks the files of a torrent and waits until libtorrent is a seed, which it is when every hash of both kinds is right.
 const CHECK: &str = "
-import sys, time, libtorrent as lt
+import sys, libtorrent as lt
+from bell import Bell
 session = lt.session({'listen_interfaces': '', 'enable_dht': False, 'enable_lsd': False, 'enable_upnp': False,
                       'enable_natpmp': False, 'alert_mask': lt.alert.category_t.all_categories})
 torrent = session.add_torrent({'ti': lt.torrent_info(sys.argv[1]), 'save_path': sys.argv[2]})
+bell = Bell(session)
 checked = False
-give_up = time.monotonic() + 30
 while not checked:
-    if time.monotonic() > give_up:
+    if not bell.wait(30):
         sys.exit('libtorrent does not check')
-    time.sleep(0.01)
     for alert in session.pop_alerts():
         checked = checked or isinstance(alert, lt.torrent_checked_alert)
 print(torrent.status().is_seeding)

@@ -8,9 +8,9 @@ input ends the session.
 
 import os
 import sys
-import time
 
 import libtorrent as lt
+from bell import Bell
 
 folder, role = sys.argv[1:]
 content = os.path.join(folder, "content")
@@ -35,12 +35,14 @@ session = lt.session(
         "in_enc_policy": 0,
         "out_enc_policy": 0,
         "allowed_enc_level": 2,
+        "alert_mask": lt.alert.category_t.status_notification,
     }
 )
+bell = Bell(session)
 save = content if role == "seed" else os.path.join(folder, "fetched")
 handle = session.add_torrent({"ti": info, "save_path": save})
 while role == "seed" and not handle.status().is_seeding:
-    time.sleep(0.02)
+    bell.wait(1)
     session.pop_alerts()
 print(info.info_hash(), session.listen_port(), flush=True)
 for line in sys.stdin:

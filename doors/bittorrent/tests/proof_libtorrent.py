@@ -12,6 +12,7 @@ import sys
 import time
 
 import libtorrent as lt
+from bell import Bell
 
 folder, role = sys.argv[1:]
 content = os.path.join(folder, "content")
@@ -38,10 +39,11 @@ session = lt.session(
         "alert_mask": lt.alert.category_t.status_notification,
     }
 )
+bell = Bell(session)
 if role == "seed":
     handle = session.add_torrent({"ti": info, "save_path": content})
     while not handle.status().is_seeding:
-        time.sleep(0.02)
+        bell.wait(1)
         session.pop_alerts()
 else:
     parameters = lt.parse_magnet_uri("magnet:?xt=urn:btmh:1220" + str(info.info_hashes().v2))
@@ -52,6 +54,6 @@ for line in sys.stdin:
     handle.connect_peer(("127.0.0.1", int(line)))
     patience = time.monotonic() + 120
     while role == "fetch" and not handle.status().is_seeding and time.monotonic() < patience:
-        time.sleep(0.02)
+        bell.wait(1)
         session.pop_alerts()
     print("complete" if handle.status().is_seeding else "gave up", flush=True)

@@ -105,7 +105,8 @@ impl Arrivals {
             } else {
                 digest.update(&arrived.data);
             }
-            chain.next += arrived.data.len() as u32;
+            // Whoever sends on and on past the end of a piece gets nowhere.
+            chain.next = chain.next.saturating_add(arrived.data.len() as u32);
             arrived.chained = Some(chain.chained.clone());
         } else if has_leaf {
             arrived.leaf = Some(v2_leaf(&arrived.data));

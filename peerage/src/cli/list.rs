@@ -6,7 +6,7 @@ use clap::Args;
 use super::{App, session};
 use crate::control::Control;
 use crate::model::{FilePriority, Limits, PeerView, SeedGoal, TrackerState, TransferRef, TransferView};
-use crate::ui::{Rate, Shown, Size, Table, Time, banned, count, details, percent, state_word, waiting};
+use crate::ui::{Rate, Shown, Size, Table, Time, count, details, percent, state_word, waiting};
 use crate::values::Bytes;
 
 /// Columns that foreign names may take in the middle of a table.
@@ -167,7 +167,6 @@ fn facts(view: &TransferView) -> Vec<(&'static str, String)> {
             view.peers_connected, view.seeds_connected, view.peers_known
         )),
     );
-    add("banned", banned(view));
     add("limits", limits(view.limits));
     add("serves", Some(goal(view.goal)));
     add("link", view.magnet.as_deref().map(|link| Shown::text(link).to_string()));

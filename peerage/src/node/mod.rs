@@ -28,6 +28,7 @@ pub use error::{AddError, OpError, StartError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -336,8 +337,7 @@ impl Node {
         let path = entry.facts().path.clone();
         // What came from stdin has nobody else to delete it.
         let is_share = entry.role == Role::Share;
-        let spooled =
-            is_share.then(|| spool::kept(&self.0.config.data_dir.join(spool::STDIN), &path)).flatten();
+        let spooled = if is_share { self.0.spooled(&path).await? } else { None };
         if delete_files && is_share && spooled.is_none() {
             return Err(OpError::NotDeletable(path));
         }
@@ -499,6 +499,13 @@ impl Node {
 }
 
 impl Inner {
+    /// The folder that was kept for a share that came from stdin; on the side, since the path may lead to a disk that does not answer.
+    async fn spooled(&self, path: &Path) -> Result<Option<PathBuf>, OpError> {
+        let (parent, path) = (self.config.data_dir.join(spool::STDIN), path.to_owned());
+        let kept = tokio::task::spawn_blocking(move || spool::kept(&parent, &path));
+        kept.await.map_err(|_| OpError::Stopped)
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use peerage_swarm::driver::{Activity, Progress, Stall};
 use super::Inner;
 use super::entry::Entry;
 use crate::model::{Event, Problem, Role, State};
-use crate::ui::Size;
+use crate::values::Size;
 
 /// What the engine does, in the user's words. `size`: of all files.
 pub(super) fn state_of(

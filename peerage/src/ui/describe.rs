@@ -1,8 +1,9 @@
 //! A transfer in words.
 
-use super::format::{Rate, Size, Time, count, percent};
+use super::format::{Rate, Time, count, percent};
 use super::shown::Shown;
 use crate::model::{Sources, State, TransferView};
+use crate::values::Size;
 
 /// The state as people read it.
 pub fn state_word(state: State) -> &'static str {
@@ -29,7 +30,11 @@ pub fn waiting(view: &TransferView) -> Option<String> {
             } else {
                 format!("no peer connected yet, trying {}", count(view.peers_known.into(), "address"))
             };
-            Some(format!("{have}: {}", asked(&view.sources)))
+            let asked = asked(&view.sources);
+            Some(match banned(view) {
+                Some(banned) => format!("{banned}; no other peer yet: {asked}"),
+                None => format!("{have}: {asked}"),
+            })
         }
         State::Downloading if view.download_rate == 0 && view.availability < 1.0 => {
             Some("the connected peers lack pieces that are missing here: waiting for others".to_owned())
@@ -98,7 +103,7 @@ fn enumeration(parts: &[String]) -> String {
 }
 
 /// Who is not asked any more.
-pub fn banned(view: &TransferView) -> Option<String> {
+fn banned(view: &TransferView) -> Option<String> {
     match view.hosts_banned {
         0 => None,
         1 => Some("1 host sent bad data and is not asked again".to_owned()),
@@ -140,7 +145,8 @@ pub fn details(view: &TransferView) -> String {
     if matches!(view.state, State::FetchingMetadata | State::Downloading | State::Seeding) {
         parts.push(format!("{}/{} peers", view.peers_connected, view.peers_known.max(view.peers_connected)));
     }
-    parts.extend(banned(view));
+    // Without a peer, it is what the transfer waits for.
+    parts.extend(banned(view).filter(|_| view.peers_connected > 0));
     if let Some(problem) = &view.problem {
         parts.push(Shown::text(&problem.message).to_string());
     }
@@ -170,6 +176,13 @@ mod tests {
             waiting(&view).unwrap(),
             "no peers yet: there is nobody to ask; name a peer with --peer ADDR:PORT"
         );
+        view.hosts_banned = 1;
+        view.sources.given = 1;
+        assert_eq!(
+            waiting(&view).unwrap(),
+            "1 host sent bad data and is not asked again; no other peer yet: asked 1 given peer"
+        );
+        assert!(!details(&view).contains("bad data"), "once is enough");
         view.peers_connected = 1;
         view.download_rate = 1;
         assert_eq!(waiting(&view), None);

@@ -3,35 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Bytes, to three digits: `0 B`, `999 B`, `1.50 KiB`, `12.3 GiB`.
-#[derive(Clone, Copy, Debug)]
-pub struct Size(pub u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 1024 {
-            return write!(f, "{} B", self.0);
-        }
-        let mut value = self.0 as f64 / 1024.0;
-        let mut unit = "KiB";
-        for next in ["MiB", "GiB", "TiB", "PiB", "EiB"] {
-            // 999.5, not 1024: otherwise a fourth digit would appear.
-            if value < 999.5 {
-                break;
-            }
-            value /= 1024.0;
-            unit = next;
-        }
-        let places = if value < 9.995 {
-            2
-        } else if value < 99.95 {
-            1
-        } else {
-            0
-        };
-        write!(f, "{value:.places$} {unit}")
-    }
-}
+use crate::values::Size;
 
 /// Bytes a second.
 #[derive(Clone, Copy, Debug)]
@@ -90,24 +62,6 @@ pub fn count(number: u64, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_three_digits() {
-        let sizes = [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.00 KiB"),
-            (1536, "1.50 KiB"),
-            (10 << 10, "10.0 KiB"),
-            (999 << 10, "999 KiB"),
-            (1_023_500, "0.98 MiB"),
-            (5 << 30, "5.00 GiB"),
-            (u64::MAX, "16.0 EiB"),
-        ];
-        for (bytes, text) in sizes {
-            assert_eq!(Size(bytes).to_string(), text);
-        }
-    }
 
     #[test]
     fn times_have_two_units() {

@@ -10,8 +10,9 @@ mod qr;
 mod shown;
 mod table;
 
-pub use describe::{banned, details, state_word, waiting};
-pub use format::{Rate, Size, Time, count, percent, took};
+pub use crate::values::Size;
+pub use describe::{details, state_word, waiting};
+pub use format::{Rate, Time, count, percent, took};
 pub use progress::Progress;
 pub use qr::qr_code;
 pub use shown::{Shown, padded, width};

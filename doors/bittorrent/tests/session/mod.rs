@@ -26,6 +26,8 @@ impl Session {
             .arg(tests.join(script))
             .arg(folder)
             .arg(role)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYTHONPATH", tests.join("fixtures"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
