@@ -123,6 +123,27 @@ impl fmt::Debug for JudgedClients {
     }
 }
 
+/// Whether a server was not trusted because its certificate is for other days than this machine's today: one of them is wrong.
+pub fn is_of_another_day(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+            use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+            return matches!(
+                reason,
+                Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+            );
+        }
+        // An `io::Error` gives what is in it as its own words, not as its source.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// The innermost cause is what helps; the URL in reqwest's own words may hold a secret.
 pub(crate) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
