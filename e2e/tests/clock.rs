@@ -96,7 +96,8 @@ fn content_is_served_for_its_time_whatever_the_clock_says_meanwhile() {
         let got_by = |who: &str| {
             let view = rests();
             assert_eq!(view["state"], "seeding", "{view}");
-            let listen = [&["get", view["magnet"].as_str().unwrap(), "--listen", "127.0.0.1:7003"], &ALONE[..]];
+            let listen =
+                [&["get", view["magnet"].as_str().unwrap(), "--listen", "127.0.0.1:7003"], &ALONE[..]];
             objects(&pair.path(who), &listen.concat());
             assert_same(&film, &pair.path(who).join("film.mkv"));
         };
