@@ -182,7 +182,8 @@ impl Truth {
     pub(crate) fn refutes(&self, arrived: &Arrived) -> bool {
         let block = arrived.block;
         let leaves = self.lock_leaves();
-        let leaf = leaves.get(&block.piece).and_then(|leaves| leaves.get((block.begin / BLOCK_LENGTH) as usize));
+        let leaf =
+            leaves.get(&block.piece).and_then(|leaves| leaves.get((block.begin / BLOCK_LENGTH) as usize));
         let Some(leaf) = leaf.copied() else { return false };
         drop(leaves);
         let found = arrived.leaf.or_else(|| {
