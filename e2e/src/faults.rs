@@ -1,6 +1,7 @@
-//! What goes wrong, made to order: disks that fill up, links that fail, processes that die, torrents that lie.
+//! What goes wrong, made to order: disks that fill up, links that fail, clocks that jump, processes that die, torrents that lie.
 
 pub mod bencode;
+pub mod clock;
 pub mod wire;
 
 use std::fs;

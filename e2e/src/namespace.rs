@@ -70,13 +70,22 @@ fn set_up() {
     run("ip", &["address", "add", "fd77::1/128", "dev", "lo", "nodad"]);
 }
 
-/// Gives the network a real interface, `lan0` with 10.78.0.1/24, over which multicast reaches every program inside.
+/// Gives the network a real interface, `lan0` with 10.78.0.1/24 and fd78::1/64, over which multicast reaches every program inside.
 pub fn add_lan() {
     run("ip", &["link", "add", "lan0", "type", "veth", "peer", "name", "lan1"]);
     run("ip", &["link", "set", "lan1", "up"]);
     run("ip", &["link", "set", "lan0", "up"]);
     run("ip", &["address", "add", "10.78.0.1/24", "dev", "lan0"]);
+    run("ip", &["address", "add", "fd78::1/64", "dev", "lan0", "nodad"]);
     run("ip", &["route", "add", "default", "dev", "lan0"]);
+}
+
+/// Gives names to addresses, as lines of `/etc/hosts`.
+pub fn set_hosts(lines: &str) {
+    // The mount keeps it when its name is gone.
+    let hosts = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(hosts.path(), format!("127.0.0.1 localhost\n{lines}")).unwrap();
+    run("mount", &["--bind", hosts.path().to_str().unwrap(), "/etc/hosts"]);
 }
 
 /// Runs a command of the system to its end, which must be a good one.

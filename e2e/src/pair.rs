@@ -11,6 +11,9 @@ use crate::{Peerage, sample};
 /// Where Ada listens.
 pub const ADA: &str = "127.0.0.1:7001";
 
+/// Where Ben listens.
+pub const BEN: &str = "127.0.0.1:7002";
+
 /// Their homes.
 #[derive(Debug)]
 pub struct Pair {
@@ -48,14 +51,14 @@ impl Pair {
     /// Ben gets, into `ben/out`.
     #[track_caller]
     pub fn get(&self, link: &str, more: &[&str]) -> Peerage {
-        let args = [&[link, "-o", "out", "--listen", "127.0.0.1:7002"], &ALONE[..], more].concat();
+        let args = [&[link, "-o", "out", "--listen", BEN], &ALONE[..], more].concat();
         Peerage::get(&self.path("ben"), &args)
     }
 
     /// Ben's daemon.
     #[track_caller]
     pub fn up(&self) -> Peerage {
-        let mut up = Peerage::up(&self.path("ben"), &[&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat());
+        let mut up = Peerage::up(&self.path("ben"), &[&["--listen", BEN], &ALONE[..]].concat());
         up.event("listening");
         up
     }

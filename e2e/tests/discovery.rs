@@ -5,8 +5,9 @@
 
 use peerage_e2e::faults::bencode::{dict, int};
 use peerage_e2e::faults::wire::{RawPeer, id};
-use peerage_e2e::namespace::add_lan;
-use peerage_e2e::peers::{Ear, Libtorrent, OpenTracker, Program};
+use peerage_e2e::namespace::{add_lan, set_hosts};
+use peerage_e2e::peers::ear::{Ear, TRACKER_PORT};
+use peerage_e2e::peers::{Libtorrent, OpenTracker, Program};
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{Peerage, alone, peerage};
 use serde_json::{Value, json};
@@ -133,7 +134,7 @@ fn only_its_tracker_hears_of_a_private_torrent() {
     const NODE: &str = "10.78.0.1:6881";
     alone(|| {
         add_lan();
-        let mut ear = Ear::open("10.78.0.1");
+        let mut ear = Ear::open(&["10.78.0.1"]);
         let room = Room::new();
         let home = room.path("ours");
         let [private, public] =
@@ -147,7 +148,7 @@ fn only_its_tracker_hears_of_a_private_torrent() {
             named["info_hash_v1"].as_str().unwrap().to_owned()
         };
         let (private_hash, public_hash) = (hash(&private), hash(&public));
-        let mut up = Peerage::up(&home, &["--listen", NODE, "--dht-bootstrap", &ear.node()]);
+        let mut up = Peerage::up(&home, &["--listen", NODE, "--dht-bootstrap", &ear.nodes()[0]]);
         up.event("listening");
         let mut exchangers = Vec::new();
         for (flags, hash) in [(&private, &private_hash), (&public, &public_hash)] {
@@ -166,7 +167,44 @@ fn only_its_tracker_hears_of_a_private_torrent() {
         let metadata = number_of("ut_metadata", &handshake).unwrap();
         first.send(id::EXTENDED, &[&[metadata], &question[..]].concat()).unwrap();
         assert_eq!(next_extended(first).0, 2);
-        assert!(!ear.has_heard_of(&private_hash));
+        assert_eq!(ear.heard(&private_hash), Vec::<Value>::new());
+    });
+}
+
+/// A node that listens at another port in each family tells everybody the one where he can dial it: the DHT, trackers of both kinds,
+/// neighbours, and whoever is connected.
+#[test]
+fn each_family_is_told_its_own_port() {
+    const V4: (&str, u16) = ("10.78.0.1", 7001);
+    const V6: (&str, u16) = ("fd78::1", 7002);
+    alone(|| {
+        add_lan();
+        set_hosts(&format!("{} both.test\n{} both.test\n", V4.0, V6.0));
+        let mut ear = Ear::open(&[V4.0, V6.0]);
+        let nodes = ear.nodes();
+        let trackers = ["http", "udp"].map(|scheme| format!("{scheme}://both.test:{TRACKER_PORT}/announce"));
+        let room = Room::new();
+        let film = room.path("ours/film.mkv");
+        sample::file(&film, 3, 100_000);
+        let mut args =
+            vec!["film.mkv", "--v1-only", "--listen", "10.78.0.1:7001", "--listen", "[fd78::1]:7002"];
+        args.extend(nodes.iter().flat_map(|node| ["--dht-bootstrap", node]));
+        args.extend(trackers.iter().flat_map(|tracker| ["--tracker", tracker]));
+        let mut share = Peerage::share(&room.path("ours"), &args);
+        let swarm = share.metadata()["info_hash_v1"].as_str().unwrap().to_owned();
+
+        let ways = ["announce_peer", "http", "udp", "lan"];
+        let told = |way| [V4, V6].map(|(host, port)| json!({ "heard": way, "at": host, "port": port }));
+        ear.until_told(&swarm, &ways.map(told).concat());
+        for told in ear.heard(&swarm).iter().filter(|told| told["heard"] != "get_peers") {
+            let own = if told["at"] == V4.0 { V4.1 } else { V6.1 };
+            assert_eq!(told["port"], own, "{told}");
+        }
+        for (address, port) in [("10.78.0.1:7001", 7001_u16), ("[fd78::1]:7002", 7002)] {
+            let mut peer = exchanger(address, &swarm, 1);
+            let handshake = String::from_utf8_lossy(&handshake_of(&mut peer)).into_owned();
+            assert!(handshake.contains(&format!("1:pi{port}e")), "over {address}: {handshake}");
+        }
     });
 }
 

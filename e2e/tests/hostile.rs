@@ -381,8 +381,9 @@ fn answer_metadata(
             }
             Some((&UT_METADATA, _)) => {
                 let head = format!("d8:msg_typei1e5:piecei0e10:total_sizei{size}ee");
-                peer.send(id::EXTENDED, &[&[their_number][..], head.as_bytes(), info].concat())?;
+                // Counted first: the refusal may be there before this thread goes on.
                 answers.fetch_add(1, Ordering::Relaxed);
+                peer.send(id::EXTENDED, &[&[their_number][..], head.as_bytes(), info].concat())?;
             }
             _ => {}
         }

@@ -64,7 +64,7 @@ fn request() -> AnnounceRequest {
     AnnounceRequest {
         swarm: SwarmHash([1; 20]),
         peer_id: [2; 20],
-        port: 6881,
+        ports: 6881.into(),
         uploaded: 0,
         downloaded: 0,
         left: 1,

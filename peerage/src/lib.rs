@@ -3,6 +3,7 @@
 //! [`cli`] parses and runs the commands. They ask a node through [`control::Control`]: a [`node::Node`] in this process, or the
 //! daemon's, over [`api`]. [`model`] holds what they say to each other; [`ui`] says it to people.
 
+pub mod age;
 pub mod api;
 pub mod author;
 pub mod cli;

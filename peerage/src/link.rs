@@ -71,7 +71,14 @@ async fn fetch(url: &str) -> Result<Vec<u8>> {
     if !web.has_roots && url.to_ascii_lowercase().starts_with("https:") {
         return Err(anyhow!(NO_ROOTS)).with_context(at);
     }
-    let mut response = web.client.get(url).send().await.with_context(at)?;
+    let mut response = match web.client.get(url).send().await {
+        Err(error) if web::is_of_another_day(&error) => {
+            return Err(error)
+                .with_context(at)
+                .hint("is this machine's clock right? `date` tells what it says");
+        }
+        answer => answer.with_context(at)?,
+    };
     if !response.status().is_success() {
         return Err(anyhow!("the server answered {}", response.status())).with_context(at);
     }

@@ -7,8 +7,9 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::age::is_older;
 use crate::private;
 
 /// Folders below the data directory, by what they are for.
@@ -36,7 +37,8 @@ impl Spool {
     /// # Errors
     /// The system's.
     pub fn folder(parent: &Path) -> io::Result<Self> {
-        prepare(parent)?;
+        private::create_folder(parent)?;
+        sweep_quietly(parent);
         loop {
             let folder = parent.join(format!("{}-{:x}", std::process::id(), rand::random::<u32>()));
             fs::DirBuilder::new().mode(0o700).create(&folder)?;
@@ -51,16 +53,16 @@ impl Spool {
     /// # Errors
     /// The system's.
     pub fn resumable(parent: &Path, key: u64) -> io::Result<Self> {
-        prepare(parent)?;
+        private::create_folder(parent)?;
         let folder = parent.join(format!("{RESUMABLE}{key:016x}"));
         match fs::DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        match Self::hold(folder)? {
-            Some(spool) => Ok(spool),
-            None => Self::folder(parent),
-        }
+        let Some(spool) = Self::hold(folder)? else { return Self::folder(parent) };
+        // Held first: whatever the clock says by now, what is asked for is not swept.
+        sweep_quietly(parent);
+        Ok(spool)
     }
 
     /// A path for a file called `name` in a fresh folder.
@@ -168,18 +170,14 @@ fn mark(folder: &Path) -> PathBuf {
 fn is_resumable(folder: &Path) -> bool {
     let named =
         folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(RESUMABLE.as_bytes()));
-    let changed = fs::metadata(folder).and_then(|found| found.modified());
-    let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
-    named && age.is_none_or(|age| age < RESUMABLE_KEPT)
+    named && !is_older(folder, RESUMABLE_KEPT)
 }
 
-fn prepare(parent: &Path) -> io::Result<()> {
-    private::create_folder(parent)?;
-    // What is left over is no reason not to go on.
+/// What is left over is no reason not to go on.
+fn sweep_quietly(parent: &Path) {
     if let Err(error) = sweep(parent) {
         tracing::debug!(%error, "not everything was swept");
     }
-    Ok(())
 }
 
 /// The lock of a folder; `None` when another process has it, or when the folder is not there any more.
@@ -202,6 +200,8 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     fn count(folder: &Path) -> usize {
@@ -252,6 +252,9 @@ mod tests {
         again.leave();
         let old = SystemTime::now() - RESUMABLE_KEPT - Duration::from_secs(60);
         File::open(&path).unwrap().set_modified(old).unwrap();
+        let wanted = Spool::resumable(parent.path(), 7).unwrap();
+        assert!(wanted.path().join("half").exists(), "old, and asked for");
+        wanted.leave();
         sweep(parent.path()).unwrap();
         assert!(!path.exists());
     }

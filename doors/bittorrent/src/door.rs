@@ -133,14 +133,14 @@ impl Door {
         let pacing = Pacing::of_system();
         listeners.iter().for_each(|listener| pacing.begin(listener));
         let listening: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let (port, announced) = listen::announced(&listening);
+        let (ports, announced) = listen::announced(&listening);
         let rules = DialRules::new();
         rules.set_own(listen::own_addresses(&listening, &[]));
         let (discoveries, routed) = mpsc::channel(DISCOVERIES);
         let announcer = Announcer::start(
             AnnouncerConfig {
-                port: port.unwrap_or_default(),
-                bind: announced.clone(),
+                ports,
+                bind: announced,
                 user_agent: config.client.clone(),
                 ..AnnouncerConfig::default()
             },
@@ -152,18 +152,18 @@ impl Door {
             Some(settings) => finding::start_dht(settings, &listening, &rules, &discoveries, &cancel).await,
             None => None,
         };
-        let lan = port.filter(|_| config.lan).and_then(|port| {
-            let has = |ipv6| announced.iter().any(|ip| ip.is_ipv6() == ipv6);
-            let interfaces = listen::interfaces(&listening);
-            let config = LanConfig { port, v4: has(false), v6: has(true), interfaces };
-            Lan::start(config, rules.clone(), discoveries.clone(), cancel.clone())
-                .inspect_err(|error| warn!(%error, "local discovery is off"))
-                .ok()
-        });
+        let lan = (config.lan && !ports.is_empty())
+            .then(|| {
+                let config = LanConfig { ports, interfaces: listen::interfaces(&listening) };
+                Lan::start(config, rules.clone(), discoveries.clone(), cancel.clone())
+                    .inspect_err(|error| warn!(%error, "local discovery is off"))
+                    .ok()
+            })
+            .flatten();
         let local = Local {
             client: config.client,
-            port,
-            dht_port: dht.as_ref().and_then(Dht::address).map(|address| address.port()),
+            ports,
+            dht_ports: dht.as_ref().map(Dht::ports).unwrap_or_default(),
         };
         let inner = Arc::new(DoorInner {
             peer_id: PeerId::new(config.peer_id_prefix, rand::random()),

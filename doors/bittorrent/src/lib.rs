@@ -24,6 +24,7 @@ pub mod metainfo;
 pub mod mse;
 pub mod peer;
 pub mod pex;
+pub mod ports;
 pub mod proof;
 mod seek;
 mod sockets;

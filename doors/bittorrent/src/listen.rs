@@ -1,7 +1,7 @@
 //! The door's listeners: which ports they get, and what others are told of them.
 //!
-//! Others are told one port, whatever the family: so all listeners that may choose theirs get the same, one at which UDP (the DHT)
-//! is free, too. A family that the machine does not have is missing without complaint, unless the user asked for it.
+//! Others are told one port a family. Listeners that may choose theirs all get the same, one at which UDP (the DHT) is free, too: it is
+//! easier to remember, and to forward. A family that the machine does not have is missing without complaint, unless the user asked for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::door::DoorError;
+use crate::ports::Ports;
 
 /// Connections waiting for the listener to accept them.
 const BACKLOG: u32 = 256;
@@ -93,19 +94,19 @@ fn is_missing_family(error: &DoorError) -> bool {
     source.raw_os_error() == Some(absent) || source.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// What others are told: the port, and from which local address of each family they are told. Families without a
-/// listener at that port are left out, since a tracker takes the address it is spoken to from as ours.
-pub(crate) fn announced(listening: &[SocketAddr]) -> (Option<u16>, Vec<IpAddr>) {
-    let port = listening.first().map(SocketAddr::port);
-    let there: Vec<SocketAddr> =
-        listening.iter().filter(|address| Some(address.port()) == port).copied().collect();
+/// What others are told: the port of each family, and from which local address of it they are told. Families without a
+/// listener are left out, since a tracker takes the address it is spoken to from as ours.
+pub(crate) fn announced(listening: &[SocketAddr]) -> (Ports, Vec<IpAddr>) {
+    let ports = Ports::of(listening);
+    let is_told = |address: &&SocketAddr| ports.towards(**address) == Some(address.port());
+    let there: Vec<SocketAddr> = listening.iter().filter(is_told).copied().collect();
     let mut ips = specific(&there);
     for ip in there.iter().map(SocketAddr::ip) {
         if ips.iter().all(|other| other.is_ipv4() != ip.is_ipv4()) {
             ips.push(ip);
         }
     }
-    (port, ips)
+    (ports, ips)
 }
 
 /// The addresses that the user chose to be seen under, at most one a family.
@@ -193,16 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn families_that_cannot_be_reached_are_not_announced() {
+    fn each_family_is_told_its_own_port_and_families_without_a_listener_nothing() {
         let told = |listening: &[&str]| {
-            let (port, ips) = announced(&listening.iter().map(|text| address(text)).collect::<Vec<_>>());
-            (port, ips.iter().map(IpAddr::to_string).collect::<Vec<_>>())
+            let (ports, ips) = announced(&listening.iter().map(|text| address(text)).collect::<Vec<_>>());
+            let ips: Vec<_> = ips.iter().map(IpAddr::to_string).collect();
+            (ports.over(false), ports.over(true), ips.join(" "))
         };
-        assert_eq!(told(&["0.0.0.0:1", "[::]:1"]), (Some(1), vec!["0.0.0.0".into(), "::".into()]));
-        assert_eq!(told(&["0.0.0.0:1"]), (Some(1), vec!["0.0.0.0".into()]));
-        assert_eq!(told(&["0.0.0.0:1", "[::]:2"]), (Some(1), vec!["0.0.0.0".into()]));
-        assert_eq!(told(&["[2001:db8::1]:1", "[::]:1"]), (Some(1), vec!["2001:db8::1".into()]));
-        assert_eq!(told(&[]), (None, Vec::new()));
+        assert_eq!(told(&["0.0.0.0:1", "[::]:1"]), (Some(1), Some(1), "0.0.0.0 ::".into()));
+        assert_eq!(told(&["0.0.0.0:1", "[::]:2"]), (Some(1), Some(2), "0.0.0.0 ::".into()));
+        assert_eq!(told(&["0.0.0.0:1"]), (Some(1), None, "0.0.0.0".into()));
+        assert_eq!(told(&["[2001:db8::1]:1", "[::]:1"]), (None, Some(1), "2001:db8::1".into()));
+        // What listens at another port is not where others are sent.
+        assert_eq!(told(&["0.0.0.0:1", "192.0.2.1:2", "[::]:2"]), (Some(1), Some(2), "0.0.0.0 ::".into()));
+        assert_eq!(told(&[]), (None, None, String::new()));
     }
 
     #[test]

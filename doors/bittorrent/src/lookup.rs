@@ -38,6 +38,15 @@ impl Addresses {
     pub(crate) fn of(&self, ipv6: bool) -> Option<SocketAddr> {
         if ipv6 { self.v6 } else { self.v4 }
     }
+
+    /// Those of some families.
+    pub(crate) fn only(self, is_wanted: impl Fn(bool) -> bool) -> Self {
+        Self { v4: self.v4.filter(|_| is_wanted(false)), v6: self.v6.filter(|_| is_wanted(true)) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.v4.is_none() && self.v6.is_none()
+    }
 }
 
 /// Lookups for those who ask again and again: a web seed with every range.

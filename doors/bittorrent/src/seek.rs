@@ -3,6 +3,7 @@
 //! Every address has its own time: one that was not up yet is tried again although others are talked to, and a peer that is talked
 //! to holds no place of those that are dialled. What was learnt goes to the transfer once there is one.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,6 +23,14 @@ const AGAIN_NEAR: Duration = Duration::from_secs(1);
 /// Between attempts at such an address, at most.
 const AGAIN_NEAR_MAX: Duration = Duration::from_secs(15);
 
+/// Whose word an address is; the last keeps its place before all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    Strangers,
+    Lan,
+    User,
+}
+
 #[derive(Debug)]
 struct Known {
     found: Found,
@@ -31,12 +40,20 @@ struct Known {
 }
 
 impl Known {
-    fn is_near(&self) -> bool {
-        self.found.0 & (Found::GIVEN.0 | Found::LAN.0) != 0
+    fn word(&self) -> Word {
+        let has = |found: Found| self.found.0 & found.0 != 0;
+        match (has(Found::GIVEN), has(Found::LAN)) {
+            (true, _) => Word::User,
+            (false, true) => Word::Lan,
+            (false, false) => Word::Strangers,
+        }
     }
 
     fn pause(&self) -> Duration {
-        let (first, most) = if self.is_near() { (AGAIN_NEAR, AGAIN_NEAR_MAX) } else { (AGAIN, AGAIN_MAX) };
+        let (first, most) = match self.word() {
+            Word::Strangers => (AGAIN, AGAIN_MAX),
+            Word::Lan | Word::User => (AGAIN_NEAR, AGAIN_NEAR_MAX),
+        };
         (first * 2_u32.pow(self.failures.saturating_sub(1).min(10))).min(most)
     }
 }
@@ -62,23 +79,26 @@ impl Seek {
             return;
         }
         let new = Known { found, failures: 0, due: Some(now) };
-        if self.known.len() >= KNOWN_MAX && !self.make_room(new.is_near()) {
+        if self.known.len() >= KNOWN_MAX && !self.make_room(new.word()) {
             return;
         }
         self.known.insert(address, new);
         self.due.insert((now, address));
     }
 
-    /// Forgets the address that failed most; for one of the user's, any that the user did not name.
-    fn make_room(&mut self, for_near: bool) -> bool {
-        let waiting = self.known.iter().filter(|(_, known)| known.due.is_some() && !known.is_near());
-        let worst = waiting.max_by_key(|(_, known)| known.failures);
-        let Some((&address, known)) = worst.filter(|(_, known)| for_near || known.failures > 0) else {
-            return false;
+    /// Forgets the address that is worth least: one of a lesser word, or of the same one that has failed. What the user named is never
+    /// forgotten.
+    fn make_room(&mut self, word: Word) -> bool {
+        let gives_way = |known: &Known| match known.word() {
+            Word::User => false,
+            other => other < word || (other == word && known.failures > 0),
         };
-        if let Some(due) = known.due {
-            self.due.remove(&(due, address));
-        }
+        let waiting = self.known.iter().filter_map(|(address, known)| Some((*address, known, known.due?)));
+        let worst = waiting
+            .filter(|(_, known, _)| gives_way(known))
+            .min_by_key(|(_, known, _)| (known.word(), Reverse(known.failures)));
+        let Some((address, _, due)) = worst else { return false };
+        self.due.remove(&(due, address));
         self.known.remove(&address);
         true
     }
@@ -198,5 +218,23 @@ mod tests {
         assert_eq!(seek.known.len(), KNOWN_MAX);
         assert!(seek.known.contains_key(&address(5_000)));
         assert_eq!(seek.due.len(), KNOWN_MAX);
+    }
+
+    /// Whoever is on the local network can say that a thousand neighbours are in the swarm.
+    #[test]
+    fn a_local_network_full_of_neighbours_leaves_room_for_the_users() {
+        let (mut seek, now) = (Seek::default(), Instant::now());
+        seek.learn(now, address(0), Found::DHT);
+        (1..3_000).for_each(|number| seek.learn(now, address(number), Found::LAN));
+        assert!(!seek.known.contains_key(&address(0)), "the stranger gave way first");
+        for number in [5_000, 5_001] {
+            seek.learn(now, address(number), Found::GIVEN);
+            assert!(seek.known.contains_key(&address(number)));
+        }
+        assert_eq!((seek.known.len(), seek.due.len()), (KNOWN_MAX, KNOWN_MAX));
+
+        (6_000..9_000).for_each(|number| seek.learn(now, address(number), Found::GIVEN));
+        assert_eq!((seek.known.len(), seek.due.len()), (KNOWN_MAX, KNOWN_MAX), "the user's are bounded, too");
+        assert!(seek.known.contains_key(&address(5_000)), "and none of them is forgotten");
     }
 }

@@ -14,6 +14,8 @@ use tokio::net::UdpSocket;
 pub(crate) struct Sockets {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
+    /// Whose turn it is when both have a datagram: without turns, a flood over one family would silence the other.
+    ipv6_next: bool,
 }
 
 impl Sockets {
@@ -22,7 +24,7 @@ impl Sockets {
     /// # Errors
     /// The first address that could not be bound and why, when none could, or when its port is taken.
     pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Self, (SocketAddr, io::Error)> {
-        let mut sockets = Self { v4: None, v6: None };
+        let mut sockets = Self { v4: None, v6: None, ipv6_next: false };
         let mut failure = None;
         for address in addresses {
             if sockets.has(address.is_ipv6()) {
@@ -65,13 +67,15 @@ impl Sockets {
         socket.send_to(datagram, to).await.map(drop)
     }
 
-    /// The next datagram of either family: its sender and its length in `buffer`. Cancel-safe. An error is the echo of an earlier
-    /// sending (ICMP), or an interface that went away.
-    pub(crate) async fn receive(&self, buffer: &mut [u8]) -> io::Result<(SocketAddr, usize)> {
+    /// The next datagram of either family, in turns: its sender and its length in `buffer`. Cancel-safe. An error is the echo of an
+    /// earlier sending (ICMP), or an interface that went away.
+    pub(crate) async fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(SocketAddr, usize)> {
         poll_fn(|context| {
-            for socket in [&self.v4, &self.v6].into_iter().flatten() {
+            for ipv6 in [self.ipv6_next, !self.ipv6_next] {
+                let Some(socket) = self.of(ipv6) else { continue };
                 let mut read = ReadBuf::new(buffer);
                 if let Poll::Ready(received) = socket.poll_recv_from(context, &mut read) {
+                    self.ipv6_next = !ipv6;
                     return Poll::Ready(received.map(|from| (from, read.filled().len())));
                 }
             }
@@ -100,5 +104,23 @@ mod tests {
         let sockets = Sockets::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]).unwrap();
         let ports = [false, true].map(|ipv6| sockets.address(ipv6).unwrap().port());
         assert_eq!(ports[0], ports[1]);
+    }
+
+    #[tokio::test]
+    async fn a_flood_over_one_family_does_not_silence_the_other() {
+        let mut sockets =
+            Sockets::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()]).unwrap();
+        for (ipv6, datagrams) in [(false, 100), (true, 3)] {
+            let to = sockets.address(ipv6).unwrap();
+            let sender = std::net::UdpSocket::bind(SocketAddr::new(to.ip(), 0)).unwrap();
+            (0..datagrams).for_each(|_| assert_eq!(sender.send_to(b"x", to).unwrap(), 1));
+            sockets.of(ipv6).unwrap().readable().await.unwrap();
+        }
+        let mut heard = Vec::new();
+        for _ in 0..7 {
+            let (from, _) = sockets.receive(&mut [0; 8]).await.unwrap();
+            heard.push(from.is_ipv6());
+        }
+        assert_eq!(heard, [false, true, false, true, false, true, false]);
     }
 }

@@ -123,6 +123,27 @@ impl fmt::Debug for JudgedClients {
     }
 }
 
+/// Whether a server was not trusted because its certificate is for other days than this machine's today: one of them is wrong.
+pub fn is_of_another_day(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+            use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+            return matches!(
+                reason,
+                Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+            );
+        }
+        // An `io::Error` gives what is in it as its own words, not as its source.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 /// The innermost cause is what helps; the URL in reqwest's own words may hold a secret.
 pub(crate) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -135,7 +156,42 @@ pub(crate) fn cause(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use reqwest::Certificate;
+    use rustls::ServerConfig;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
     use super::*;
+
+    /// What a client hears from a server whose certificate is for these years alone.
+    async fn refused_by_time(years: [i32; 2]) -> reqwest::Error {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        [params.not_before, params.not_after] = years.map(|year| date_time_ymd(year, 1, 1));
+        let certificate = params.self_signed(&key).unwrap();
+        let trusted = Certificate::from_der(certificate.der()).unwrap();
+        let key = key.serialize_der().try_into().unwrap();
+        let server = ServerConfig::builder().with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let _ = TlsAcceptor::from(Arc::new(server)).accept(stream).await;
+        });
+        let client = Client::builder().tls_certs_only([trusted]).no_proxy().build().unwrap();
+        client.get(format!("https://localhost:{port}/")).send().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_another_day_is_told_from_other_faults() {
+        assert!(is_of_another_day(&refused_by_time([2001, 2002]).await));
+        assert!(is_of_another_day(&refused_by_time([2501, 2502]).await));
+        let other = refused_by_time([2001, 2502]).await;
+        assert!(!is_of_another_day(&other), "{other:?}");
+    }
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_not_followed_by_the_client_for_everybody() {

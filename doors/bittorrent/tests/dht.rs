@@ -10,6 +10,7 @@ use peerage_bittorrent::address::DialRules;
 use peerage_bittorrent::dht::{Dht, DhtConfig};
 use peerage_bittorrent::discovery::Discovery;
 use peerage_bittorrent::hash::SwarmHash;
+use peerage_bittorrent::ports::Ports;
 use peerage_swarm::core::Found;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -69,7 +70,7 @@ async fn peers_meet_and_nodes_are_remembered() {
     let nodes_file = Some(folder.path().join("nodes"));
     let swarm = SwarmHash(rand::random());
     let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
-    let bootstrap = Some(vec![first.dht.address().unwrap().to_string()]);
+    let bootstrap = Some(vec![first.dht.addresses()[0].to_string()]);
     let one = node(DhtConfig {
         bootstrap: bootstrap.clone(),
         nodes_file: nodes_file.clone(),
@@ -77,10 +78,10 @@ async fn peers_meet_and_nodes_are_remembered() {
     })
     .await;
     // Before it can know anybody.
-    one.dht.add(swarm, Some(7201)).await;
+    one.dht.add(swarm, 7201.into()).await;
     // It may look a moment before the other has announced: then it looks again by itself.
     let mut other = node(DhtConfig { bootstrap: bootstrap.clone(), ..DhtConfig::default() }).await;
-    other.dht.add(swarm, None).await;
+    other.dht.add(swarm, Ports::default()).await;
     other.finds(swarm, at(7201)).await;
 
     one.joins().await;
@@ -164,14 +165,14 @@ impl Libtorrent {
 async fn libtorrent_begins_with_our_node() {
     let swarm = SwarmHash(rand::random());
     let first = node(DhtConfig { bootstrap: Some(Vec::new()), ..DhtConfig::default() }).await;
-    let port = first.dht.address().unwrap().port();
+    let port = first.dht.addresses()[0].port();
     let mut libtorrent = Libtorrent::start(swarm, port).await;
     // It has announced itself once our node names it.
     libtorrent.finds(libtorrent.port).await;
     let mut ours =
         node(DhtConfig { bootstrap: Some(vec![at(port).to_string()]), ..DhtConfig::default() }).await;
     ours.joins().await;
-    ours.dht.add(swarm, Some(7204)).await;
+    ours.dht.add(swarm, 7204.into()).await;
     ours.finds(swarm, at(libtorrent.port)).await;
     libtorrent.finds(7204).await;
 }
@@ -185,7 +186,7 @@ async fn our_node_begins_with_libtorrent() {
     let mut ours = node(DhtConfig { bootstrap, ..DhtConfig::default() }).await;
     ours.joins().await;
     libtorrent.finds(libtorrent.port).await;
-    ours.dht.add(swarm, Some(7205)).await;
+    ours.dht.add(swarm, 7205.into()).await;
     ours.finds(swarm, at(libtorrent.port)).await;
     libtorrent.finds(7205).await;
 }

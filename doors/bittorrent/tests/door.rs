@@ -78,7 +78,7 @@ async fn a_torrent_that_leaves_takes_nobody_else_with_it() {
 #[tokio::test]
 async fn the_nodes_of_a_torrent_go_to_the_dht_unless_it_is_private() {
     let ((door, _guard), (other, _other)) = (door("127.0.0.1:0").await, door("127.0.0.1:0").await);
-    let node = Node { host: "127.0.0.1".to_owned(), port: other.dht().unwrap().address().unwrap().port() };
+    let node = Node { host: "127.0.0.1".to_owned(), port: other.dht().unwrap().addresses()[0].port() };
     let nodes = || async { door.dht().unwrap().status().await.unwrap().nodes };
     let private = door.add(InfoHashes { v1: Some([8; 20]), v2: None }, Some(true));
     door.dht_nodes(&private, std::slice::from_ref(&node));
@@ -100,7 +100,7 @@ async fn the_dht_takes_another_port_when_its_own_is_taken() {
     let address = taken.local_addr().unwrap();
     let (door, _guard) = door(&address.to_string()).await;
     assert_eq!(door.listening(), [address]);
-    let dht = door.dht().expect("the DHT runs").address().unwrap();
+    let dht = door.dht().expect("the DHT runs").addresses()[0];
     assert_ne!(dht.port(), address.port());
 }
 

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn node(port: u16) -> (Lan, mpsc::Receiver<Discovery>, DropGuard) {
     let cancel = CancellationToken::new();
     let (sink, discoveries) = mpsc::channel(64);
-    let config = LanConfig { port, v4: true, v6: true, interfaces: Some(vec!["lo".to_owned()]) };
+    let config = LanConfig { ports: port.into(), interfaces: Some(vec!["lo".to_owned()]) };
     let lan = Lan::start(config, DialRules::new(), sink, cancel.clone()).unwrap();
     (lan, discoveries, cancel.drop_guard())
 }

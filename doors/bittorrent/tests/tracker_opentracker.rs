@@ -97,7 +97,7 @@ impl Node {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let cancel = CancellationToken::new();
         let (sink, discoveries) = mpsc::channel(16);
-        let config = AnnouncerConfig { port, ..AnnouncerConfig::default() };
+        let config = AnnouncerConfig { ports: port.into(), ..AnnouncerConfig::default() };
         let announcer = Announcer::start(config, DialRules::new(), sink, cancel.clone()).unwrap();
         Self { announcer, left: Arc::default(), discoveries, _cancel: cancel.drop_guard() }
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::dht_net::ROUTER;
 use super::{Find, Place, Program, Role, http, until_listening};
 use crate::machines::WIRE;
-use crate::namespace::run;
+use crate::namespace::set_hosts;
 use crate::process::{Process, until};
 
 /// Where it takes commands.
@@ -39,10 +39,7 @@ impl Program for QBittorrent {
         let encryption = u8::from(encrypted);
         let (dht, lan) = (find == Find::Dht, find == Find::Lan);
         if dht {
-            let hosts = home.path().join("hosts");
-            let router = ROUTER.split(':').next().unwrap();
-            fs::write(&hosts, format!("127.0.0.1 localhost\n{router} {DHT_NAME}\n")).unwrap();
-            run("mount", &["--bind", hosts.to_str().unwrap(), "/etc/hosts"]);
+            set_hosts(&format!("{} {DHT_NAME}\n", ROUTER.split(':').next().unwrap()));
         }
         let settings = format!(
             "[LegalNotice]\nAccepted=true\n\

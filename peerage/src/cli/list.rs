@@ -269,9 +269,9 @@ fn goal(goal: SeedGoal) -> String {
         (None, None) => "until it is paused or removed".to_owned(),
         (None, Some(0)) => "while it downloads".to_owned(),
         (Some(ratio), None) => format!("up to a ratio of {ratio}"),
-        (None, Some(seconds)) => format!("for {} after completion", Time(seconds)),
+        (None, Some(seconds)) => format!("for {}", Time(seconds)),
         (Some(ratio), Some(seconds)) => {
-            format!("up to a ratio of {ratio}, at most {} after completion", Time(seconds))
+            format!("up to a ratio of {ratio}, for at most {}", Time(seconds))
         }
     }
 }

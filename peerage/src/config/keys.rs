@@ -32,7 +32,7 @@ pub const KEYS: &[Key] = &[
     key("super_seed", "reveal what is shared piece by piece, so that distinct pieces spread first"),
     key("active_downloads", "transfers that download at a time, others wait; 0: no bound"),
     key("seed_ratio", "stop serving after uploading the size so many times; 0: never"),
-    key("seed_time", "stop serving so long after completion, such as 2h; 0: never"),
+    key("seed_time", "stop serving after so long, such as 2h; 0: never"),
     key("disk_quota", "bytes that all downloads may take on disk together, such as 500G; 0: no bound"),
     key("preallocate", "take the space of a download up front"),
     key("api_listen", "loopback address of the daemon's API"),

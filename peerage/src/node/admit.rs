@@ -54,6 +54,7 @@ impl Inner {
             added: before.as_ref().map_or_else(now, |record| record.added),
             // What was asked for now counts from now.
             finished: None,
+            served: 0,
             limits: options.limits,
             goal: options.goal.unwrap_or(self.config.goal),
             priorities: Vec::new(),

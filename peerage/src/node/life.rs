@@ -14,10 +14,11 @@ use peerage_swarm::driver::{Activity, Progress};
 use tracing::{debug, info, warn};
 
 use super::begin::{Belief, begin, config, let_in};
-use super::entry::{Entry, Running, now};
+use super::entry::{Entry, Running};
 use super::finish::{compute_layers, finished};
 use super::kept::kept_when_there;
 use super::queue::Turn;
+use super::served::Served;
 use super::share::hash_for;
 use super::state::{cannot_use, set_state, state_of};
 use super::{AddError, Inner};
@@ -416,6 +417,7 @@ async fn attend(
     let mut asking = None;
     introduce(node, entry, torrent).await;
     let (mut reached, mut layered) = (false, false);
+    let mut served = Served::new(entry.facts().record.served);
     loop {
         let now_at = progress.borrow_and_update().clone();
         if let Activity::Stalled(stall) = &now_at.activity
@@ -445,8 +447,19 @@ async fn attend(
             announce(node, entry, torrent, Some(running)).await;
         }
         let goal = entry.facts().goal();
-        let due = due(entry, goal, &now_at);
-        if now_at.finished && !reached && due == Some(Duration::ZERO) {
+        let serves = now_at.finished && !reached && !was_paused;
+        served.run(Instant::now(), serves);
+        let keep_again = match goal.seconds.map(Duration::from_secs) {
+            Some(time) if serves => {
+                if let Some(seconds) = served.to_keep(Instant::now(), time) {
+                    entry.keep(|record| record.served = seconds).await;
+                }
+                served.next_keep(Instant::now(), time)
+            }
+            _ => None,
+        };
+        let due = due(entry, goal, &now_at, served.total(Instant::now()));
+        if serves && due == Some(Duration::ZERO) {
             reached = true;
             node.door.withdraw(torrent).await;
         }
@@ -497,7 +510,8 @@ async fn attend(
                 running.transfer.configure(config(node, entry, own_address)).await;
             }
             given = next_turn(&mut asking) => (turn, asking) = (Some(given), None),
-            () = wait(due), if now_at.finished && !reached => {}
+            () = wait(due), if serves => {}
+            () = wait(keep_again) => {}
         }
     }
 }
@@ -518,13 +532,10 @@ async fn wait(due: Option<Duration>) {
 }
 
 /// How long until the goal of seeding is reached by time; zero when it is reached now.
-fn due(entry: &Entry, goal: SeedGoal, progress: &Progress) -> Option<Duration> {
+fn due(entry: &Entry, goal: SeedGoal, progress: &Progress, served: Duration) -> Option<Duration> {
     let facts = entry.facts();
     let size = facts.running.as_ref().map_or(0, |running| running.metainfo.info.layout.content_length());
     let by_ratio = goal.ratio.is_some_and(|ratio| progress.uploaded_total as f64 >= ratio * size as f64);
-    let by_time = goal.seconds.map(|seconds| {
-        let since = facts.record.finished.map_or(0, |finished| now().saturating_sub(finished));
-        Duration::from_secs(seconds.saturating_sub(since))
-    });
+    let by_time = goal.seconds.map(|seconds| Duration::from_secs(seconds).saturating_sub(served));
     if by_ratio { Some(Duration::ZERO) } else { by_time }
 }

@@ -16,6 +16,7 @@ mod life;
 mod queue;
 mod read;
 mod select;
+mod served;
 mod share;
 mod shelf;
 mod state;

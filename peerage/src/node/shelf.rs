@@ -11,11 +11,12 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use peerage_content::StorageError;
 use serde::{Deserialize, Serialize};
 
+use crate::age::is_older;
 use crate::model::{AddRequest, FilePriority, Limits, SeedGoal};
 use crate::private;
 
@@ -41,6 +42,9 @@ pub(super) struct Record {
     pub(super) added: u64,
     /// Seconds since 1970.
     pub(super) finished: Option<u64>,
+    /// Seconds that it has served since, towards the goal.
+    #[serde(default)]
+    pub(super) served: u64,
     /// Limits, if changed since.
     pub(super) limits: Limits,
     /// When serving ends.
@@ -103,9 +107,8 @@ impl Shelf {
     /// Forgets what commands with a node of their own left behind long ago, but for what another process works on.
     pub(super) fn sweep(&self) {
         let is_old = |slot: &Slot| {
-            let last = [slot.record(), slot.journal()].iter().filter_map(|path| modified(path)).max();
-            let age = last.and_then(|last| SystemTime::now().duration_since(last).ok());
-            age.is_some_and(|age| age > ONE_OFF_KEPT)
+            is_older(&slot.record(), ONE_OFF_KEPT)
+                && (!slot.journal().exists() || is_older(&slot.journal(), ONE_OFF_KEPT))
         };
         let old = self.slots().unwrap_or_default().into_iter().filter(is_old);
         let one_off = old.filter(|slot| slot.read_record().is_ok_and(|record| record.one_off));
@@ -212,12 +215,10 @@ impl Slot {
 }
 
 /// When a file was written last.
-fn modified(path: &Path) -> Option<SystemTime> {
-    fs::metadata(path).and_then(|file| file.modified()).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
     use crate::model::ShareRequest;
 
@@ -229,6 +230,7 @@ mod tests {
             paused: false,
             added: 0,
             finished: None,
+            served: 0,
             limits: Limits::default(),
             goal: SeedGoal::default(),
             priorities: Vec::new(),

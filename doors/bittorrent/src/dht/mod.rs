@@ -36,6 +36,7 @@ use self::task::{Command, Task};
 use crate::address::DialRules;
 use crate::discovery::PeerSink;
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 use crate::sockets::Sockets;
 
 /// Settings of the DHT node.
@@ -103,7 +104,7 @@ const INBOX: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Dht {
     commands: mpsc::Sender<Command>,
-    address: Option<SocketAddr>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Dht {
@@ -119,22 +120,27 @@ impl Dht {
     ) -> Result<Self, DhtError> {
         let sockets =
             Sockets::bind(&config.bind).map_err(|(address, source)| DhtError::Socket { address, source })?;
-        let address = sockets.address(false).or(sockets.address(true));
+        let addresses = [false, true].into_iter().filter_map(|ipv6| sockets.address(ipv6)).collect();
         let task = Task::new(config, rules, peers, sockets).await;
         let (commands, inbox) = mpsc::channel(INBOX);
         tokio::spawn(async move { cancel.run_until_cancelled(task.run(inbox)).await });
-        Ok(Self { commands, address })
+        Ok(Self { commands, addresses })
     }
 
-    /// Where the node listens, over IPv4 if it does: its port is what peers are told with a PORT message.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.address
+    /// Where the node listens, at most one address a family, IPv4 first.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
-    /// Looks for peers of a swarm from now on, and announces `port` there if it is given; a second time: changes the port. Private
-    /// torrents never come here.
-    pub async fn add(&self, swarm: SwarmHash, port: Option<u16>) {
-        self.send(Command::Add(swarm, port)).await;
+    /// What peers are told with a PORT message.
+    pub fn ports(&self) -> Ports {
+        Ports::of(&self.addresses)
+    }
+
+    /// Looks for peers of a swarm from now on, and announces in each family the port that there is; a second time: changes the ports.
+    /// Private torrents never come here.
+    pub async fn add(&self, swarm: SwarmHash, ports: Ports) {
+        self.send(Command::Add(swarm, ports)).await;
     }
 
     /// Leaves a swarm alone.

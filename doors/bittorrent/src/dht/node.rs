@@ -17,6 +17,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::address::{Reach, canonical, reach};
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 
 use super::beginnings::Beginnings;
 use super::id::NodeId;
@@ -218,13 +219,14 @@ impl Node {
         }
     }
 
-    /// Looks up the peers of a swarm over every family, and announces `port` to the closest nodes. Ends with [`Event::Done`].
-    pub(super) fn look_up(&mut self, now: Instant, swarm: SwarmHash, port: Option<u16>) {
+    /// Looks up the peers of a swarm over every family, and announces the port that there is in it to the closest nodes. Ends with
+    /// [`Event::Done`].
+    pub(super) fn look_up(&mut self, now: Instant, swarm: SwarmHash, ports: Ports) {
         self.tallies.entry(swarm).or_default().running += 1;
         for ipv6 in [false, true] {
             if self.family(ipv6).is_some() {
                 self.tallies.entry(swarm).or_default().running += 1;
-                self.begin_lookup(now, ipv6, NodeId(swarm.0), Some(swarm), port);
+                self.begin_lookup(now, ipv6, NodeId(swarm.0), Some(swarm), ports.over(ipv6));
             }
         }
         self.end_of_part(swarm, 0, 0);

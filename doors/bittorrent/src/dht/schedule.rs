@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 
 /// Between lookups of a swarm. Nodes forget an announce after about half an hour (BEP 5 leaves it to them).
 const INTERVAL: Duration = Duration::from_secs(20 * 60);
@@ -33,7 +34,7 @@ enum Rank {
 
 #[derive(Debug)]
 struct Swarm {
-    port: Option<u16>,
+    ports: Ports,
     /// `None` while it is being looked up.
     place: Option<(Rank, Instant)>,
     /// When it was looked up last.
@@ -78,13 +79,13 @@ impl Schedule {
         }
     }
 
-    /// Adds a swarm, or changes its port.
-    pub(super) fn add(&mut self, now: Instant, swarm: SwarmHash, port: Option<u16>) {
+    /// Adds a swarm, or changes its ports.
+    pub(super) fn add(&mut self, now: Instant, swarm: SwarmHash, ports: Ports) {
         if let Some(known) = self.swarms.get_mut(&swarm) {
-            known.port = port;
+            known.ports = ports;
             return;
         }
-        self.swarms.insert(swarm, Swarm { port, place: None, last: None, empty: 0, lost: false });
+        self.swarms.insert(swarm, Swarm { ports, place: None, last: None, empty: 0, lost: false });
         self.place(swarm, Rank::Urgent, now);
     }
 
@@ -126,8 +127,8 @@ impl Schedule {
         }
     }
 
-    /// The next swarm to look up, and the port to announce there; each is to be [finished](Self::finish).
-    pub(super) fn poll(&mut self, now: Instant) -> Option<(SwarmHash, Option<u16>)> {
+    /// The next swarm to look up, and the ports to announce there; each is to be [finished](Self::finish).
+    pub(super) fn poll(&mut self, now: Instant) -> Option<(SwarmHash, Ports)> {
         if self.active >= self.active_max || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
@@ -137,7 +138,7 @@ impl Schedule {
         known.last = Some(now);
         self.active += 1;
         self.not_before = Some(now + DISTANCE);
-        Some((swarm, known.port))
+        Some((swarm, known.ports))
     }
 
     /// When to call [`Schedule::poll`] next; `None` while all places are taken.
@@ -206,21 +207,21 @@ mod tests {
     #[test]
     fn the_new_go_first_and_the_overdue_wait() {
         let (mut schedule, mut now) = (Schedule::new(100), Instant::now());
-        schedule.add(now, swarm(1), Some(6881));
-        assert_eq!(schedule.poll(now), Some((swarm(1), Some(6881))));
+        schedule.add(now, swarm(1), 6881.into());
+        assert_eq!(schedule.poll(now), Some((swarm(1), 6881.into())));
         schedule.finish(now, swarm(1), Outcome::Found, 0.0);
         assert_eq!(schedule.poll_timeout(), Some(now + INTERVAL));
         now += INTERVAL * 2;
-        schedule.add(now, swarm(2), None);
-        assert_eq!(schedule.poll(now), Some((swarm(2), None)));
+        schedule.add(now, swarm(2), Ports::default());
+        assert_eq!(schedule.poll(now), Some((swarm(2), Ports::default())));
         assert_eq!(schedule.poll(now), None, "lookups keep a distance");
-        assert_eq!(schedule.poll(now + DISTANCE), Some((swarm(1), Some(6881))));
+        assert_eq!(schedule.poll(now + DISTANCE), Some((swarm(1), 6881.into())));
     }
 
     #[test]
     fn hurry_is_bounded() {
         let (mut schedule, now) = (Schedule::new(100), Instant::now());
-        schedule.add(now, swarm(1), None);
+        schedule.add(now, swarm(1), Ports::default());
         schedule.poll(now);
         schedule.hurry(now, swarm(1));
         assert_eq!(schedule.poll_timeout(), None, "it is being looked up");
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn a_lookup_that_reached_nobody_is_repeated_soon() {
         let (mut schedule, now) = (Schedule::new(100), Instant::now());
-        schedule.add(now, swarm(1), None);
+        schedule.add(now, swarm(1), Ports::default());
         schedule.poll(now);
         schedule.finish(now, swarm(1), Outcome::Lost, 0.5);
         assert_eq!(schedule.poll_timeout(), Some(now + RETRY.mul_f64(1.5)));
@@ -243,17 +244,17 @@ mod tests {
     #[test]
     fn once_the_network_is_there_nobody_waits_for_a_retry() {
         let (mut schedule, now) = (Schedule::new(100), Instant::now());
-        schedule.add(now, swarm(1), None);
+        schedule.add(now, swarm(1), Ports::default());
         schedule.poll(now);
         schedule.finish(now, swarm(1), Outcome::Lost, 0.5);
         schedule.retry_lost(now);
-        assert_eq!(schedule.poll(now + DISTANCE), Some((swarm(1), None)));
+        assert_eq!(schedule.poll(now + DISTANCE), Some((swarm(1), Ports::default())));
     }
 
     #[test]
     fn a_lookup_that_found_no_peers_is_repeated_ever_later() {
         let (mut schedule, mut now) = (Schedule::new(100), Instant::now());
-        schedule.add(now, swarm(1), None);
+        schedule.add(now, swarm(1), Ports::default());
         let mut pauses = Vec::new();
         for _ in 0..9 {
             assert!(schedule.poll(now).is_some());
@@ -273,15 +274,15 @@ mod tests {
     fn places_of_removed_swarms_are_free_again() {
         let (mut schedule, mut now) = (Schedule::new(2), Instant::now());
         for _ in 0..10 {
-            schedule.add(now, swarm(1), None);
-            assert_eq!(schedule.poll(now), Some((swarm(1), None)));
+            schedule.add(now, swarm(1), Ports::default());
+            assert_eq!(schedule.poll(now), Some((swarm(1), Ports::default())));
             schedule.remove(swarm(1));
             now += DISTANCE;
         }
         schedule.finish(now, swarm(1), Outcome::Found, 0.0);
-        schedule.add(now, swarm(1), None);
-        schedule.add(now, swarm(2), None);
-        schedule.add(now, swarm(3), None);
+        schedule.add(now, swarm(1), Ports::default());
+        schedule.add(now, swarm(2), Ports::default());
+        schedule.add(now, swarm(3), Ports::default());
         assert!(schedule.poll(now).is_some() && schedule.poll(now + DISTANCE).is_some());
         assert_eq!(schedule.poll(now + DISTANCE * 2), None, "two places, no more");
     }
@@ -290,7 +291,7 @@ mod tests {
     fn thousands_of_swarms_do_not_burst() {
         let (mut schedule, start) = (Schedule::new(16), Instant::now());
         for number in 0..10_000 {
-            schedule.add(start, swarm(number), None);
+            schedule.add(start, swarm(number), Ports::default());
         }
         let (mut now, mut active, mut looked_up) = (start, Vec::new(), 0);
         while now < start + Duration::from_secs(60) {

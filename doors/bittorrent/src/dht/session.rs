@@ -23,7 +23,7 @@ impl Session {
     pub(crate) fn new(host: SocketAddr, now: Instant) -> Self {
         let mut node = Node::new(&NodeConfig { v4: true, v6: true, read_only: false }, [7; 32], now);
         node.add_routers(now, &[host]);
-        node.look_up(now, SwarmHash([1; 20]), Some(6881));
+        node.look_up(now, SwarmHash([1; 20]), 6881.into());
         let mut session = Self { node, now, host, asked: None, sent: 0 };
         session.drain();
         session

@@ -16,6 +16,7 @@ use super::{BOOTSTRAP, DhtConfig, DhtStatus, nodes};
 use crate::address::{DialRules, Origin};
 use crate::discovery::{Discovery, PeerSink};
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 use crate::sockets::Sockets;
 
 /// Peers taken from one lookup; more come from the peers themselves.
@@ -36,7 +37,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// What handles ask for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Add(SwarmHash, Option<u16>),
+    Add(SwarmHash, Ports),
     Remove(SwarmHash),
     Hurry(SwarmHash),
     AddNode(SocketAddr),
@@ -130,7 +131,7 @@ impl Task {
     fn handle_command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Add(swarm, port) => self.schedule.add(now, swarm, port),
+            Command::Add(swarm, ports) => self.schedule.add(now, swarm, ports),
             Command::Remove(swarm) => {
                 self.schedule.remove(swarm);
                 self.node.abandon(swarm);
@@ -164,10 +165,10 @@ impl Task {
         }
         self.joined = joined;
         while self.may_look_up()
-            && let Some((swarm, port)) = self.schedule.poll(now)
+            && let Some((swarm, ports)) = self.schedule.poll(now)
         {
             self.lookups.insert(swarm, PEERS_MAX);
-            self.node.look_up(now, swarm, port);
+            self.node.look_up(now, swarm, ports);
         }
     }
 

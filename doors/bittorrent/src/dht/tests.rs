@@ -8,6 +8,7 @@ use super::id::NodeId;
 use super::krpc::{self, Body, Message, Query, Want};
 use super::node::{Event, Node, NodeConfig};
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 
 const SWARM: SwarmHash = SwarmHash([0x5a; 20]);
 const LATENCY: Duration = Duration::from_millis(20);
@@ -117,9 +118,9 @@ impl Network {
     }
 
     /// Looks up the swarm from a node; the peers found, nodes that answered, nodes that stored.
-    fn look_up(&mut self, number: usize, port: Option<u16>) -> (HashSet<SocketAddr>, usize, usize) {
+    fn look_up(&mut self, number: usize, ports: Ports) -> (HashSet<SocketAddr>, usize, usize) {
         self.events.clear();
-        self.nodes[number].look_up(self.now, SWARM, port);
+        self.nodes[number].look_up(self.now, SWARM, ports);
         self.run(Duration::from_secs(30));
         let mut found = HashSet::new();
         let mut done = None;
@@ -171,11 +172,11 @@ fn peer(number: u16, port: u16) -> SocketAddr {
 #[test]
 fn a_network_forms_and_peers_find_each_other() {
     let mut network = Network::of(200);
-    let (found, answered, stored) = network.look_up(17, Some(7000));
+    let (found, answered, stored) = network.look_up(17, 7000.into());
     assert_eq!(found, HashSet::new());
     assert!(answered >= 8 && stored == 8, "{answered} answered, {stored} stored");
     for asker in [3, 99, 180] {
-        assert_eq!(network.look_up(asker, None).0, HashSet::from([peer(17, 7000)]));
+        assert_eq!(network.look_up(asker, Ports::default()).0, HashSet::from([peer(17, 7000)]));
     }
     let known: usize = network.nodes.iter().map(Node::len).min().unwrap();
     assert!(known >= 20, "everybody knows many, one only {known}");
@@ -184,9 +185,9 @@ fn a_network_forms_and_peers_find_each_other() {
 #[test]
 fn announces_survive_the_loss_of_half_the_network() {
     let mut network = Network::of(200);
-    network.look_up(17, Some(7000));
+    network.look_up(17, 7000.into());
     network.dead.extend(20..120);
-    assert_eq!(network.look_up(150, None).0, HashSet::from([peer(17, 7000)]));
+    assert_eq!(network.look_up(150, Ports::default()).0, HashSet::from([peer(17, 7000)]));
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn ids_come_to_fit_the_address() {
 fn nobody_is_there() {
     let mut network = Network::new();
     let lonely = network.add(&[v4(0)], &[v4(1)]);
-    assert_eq!(network.look_up(lonely, Some(1)), (HashSet::new(), 0, 0));
+    assert_eq!(network.look_up(lonely, 1.into()), (HashSet::new(), 0, 0));
     network.sent = 0;
     network.run(Duration::from_secs(3_600));
     assert!(network.sent < 40, "{} datagrams in an hour to somebody who is not there", network.sent);
@@ -229,7 +230,7 @@ fn stale_nodes_of_an_earlier_run_do_not_block_the_way() {
     network.run(Duration::from_secs(120));
     assert!(network.nodes[newcomer].len() >= 8, "{} nodes", network.nodes[newcomer].len());
     network.sent = 0;
-    network.look_up(newcomer, None);
+    network.look_up(newcomer, Ports::default());
     assert!(network.sent < 150, "{} datagrams: the stale ones are asked no longer", network.sent);
 }
 
@@ -245,13 +246,13 @@ fn nodes_of_an_earlier_run_are_forgotten_when_they_do_not_answer() {
 #[test]
 fn a_lookup_that_is_given_up_announces_nothing() {
     let mut network = Network::of(30);
-    network.nodes[3].look_up(network.now, SWARM, Some(7000));
+    network.nodes[3].look_up(network.now, SWARM, 7000.into());
     network.run(LATENCY * 3);
     network.nodes[3].abandon(SWARM);
     network.events.clear();
     network.run(Duration::from_secs(30));
     assert!(network.events.is_empty(), "it is not finished either: {:?}", network.events);
-    assert_eq!(network.look_up(9, None).0, HashSet::new());
+    assert_eq!(network.look_up(9, Ports::default()).0, HashSet::new());
 }
 
 #[test]
@@ -259,8 +260,8 @@ fn a_node_told_by_a_peer_is_enough() {
     let mut network = Network::of(30);
     let newcomer = network.add(&[v4(100)], &[]);
     network.nodes[newcomer].add_node(network.now, v4(5));
-    network.look_up(3, Some(7000));
-    assert_eq!(network.look_up(newcomer, None).0, HashSet::from([peer(3, 7000)]));
+    network.look_up(3, 7000.into());
+    assert_eq!(network.look_up(newcomer, Ports::default()).0, HashSet::from([peer(3, 7000)]));
 }
 
 #[test]
@@ -275,9 +276,29 @@ fn one_family_finds_its_network_through_the_other() {
     network.run(Duration::from_secs(900));
     let only_v6 = network.add(&[v6(100)], &[v6(3)]);
     network.run(Duration::from_secs(10));
-    network.look_up(only_v6, Some(7000));
-    let found = network.look_up(20, None).0;
+    network.look_up(only_v6, 7000.into());
+    let found = network.look_up(20, Ports::default()).0;
     assert_eq!(found, HashSet::from([SocketAddr::new(v6(100).ip(), 7000)]));
+}
+
+/// A node that listens at another port in each family, or in one family only.
+#[test]
+fn each_family_is_told_its_own_port() {
+    let mut network = Network::new();
+    network.add(&[v4(0), v6(0)], &[]);
+    for number in 1..20 {
+        network.add(&[v4(number), v6(number)], &[v4(0), v6(0)]);
+    }
+    network.run(Duration::from_secs(60));
+    let both = Ports::of(&["0.0.0.0:7001".parse().unwrap(), "[::]:7002".parse().unwrap()]);
+    let at = |ip: SocketAddr, port| SocketAddr::new(ip.ip(), port);
+    network.look_up(3, both);
+    let found = network.look_up(9, Ports::default()).0;
+    assert_eq!(found, HashSet::from([at(v4(3), 7001), at(v6(3), 7002)]));
+
+    network.look_up(4, Ports::of(&["[::]:7003".parse().unwrap()]));
+    let found = network.look_up(9, Ports::default()).0;
+    assert_eq!(found, HashSet::from([at(v4(3), 7001), at(v6(3), 7002), at(v6(4), 7003)]));
 }
 
 /// BEP 43: a read-only node asks, does not answer, and is in nobody's table.
@@ -288,8 +309,8 @@ fn read_only_nodes_ask_and_do_not_answer() {
     network.run(Duration::from_secs(60));
     assert!(network.nodes[shy].len() >= 8);
     assert_eq!(network.ask(v4(100), Query::Ping), None);
-    network.look_up(shy, Some(7000));
-    assert_eq!(network.look_up(5, None).0, HashSet::from([peer(100, 7000)]));
+    network.look_up(shy, 7000.into());
+    assert_eq!(network.look_up(5, Ports::default()).0, HashSet::from([peer(100, 7000)]));
     let target = NodeId([0; 20]);
     for number in 0..30 {
         let named = network.ask(v4(number), Query::FindNode { target, want: Want::default() });
@@ -319,7 +340,7 @@ fn an_announce_needs_a_token() {
     assert!(matches!(network.ask(v4(1), announce(&token, 7)), Some(Body::Reply { .. })));
     let implied = Query::Announce { swarm: SWARM, port: 1, implied_port: true, token };
     assert!(matches!(network.ask(v4(1), implied), Some(Body::Reply { .. })));
-    assert_eq!(network.look_up(0, None).0, HashSet::from([peer(60_000, 7), v4(60_000)]));
+    assert_eq!(network.look_up(0, Ports::default()).0, HashSet::from([peer(60_000, 7), v4(60_000)]));
 }
 
 /// BEP 5: error 204 for a method that is not known. Transactions of any length come back as they were sent.

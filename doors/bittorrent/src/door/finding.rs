@@ -60,7 +60,7 @@ impl Door {
             }
             if !torrent.is_private() {
                 if let Some(dht) = &self.0.dht {
-                    dht.add(swarm, self.0.listening.first().map(SocketAddr::port)).await;
+                    dht.add(swarm, self.0.local.ports).await;
                 }
                 if let Some(lan) = &self.0.lan {
                     lan.add(swarm).await;

@@ -21,6 +21,7 @@ use self::task::{Command, Task};
 use crate::address::DialRules;
 use crate::discovery::PeerSink;
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 
 /// Where announces go over IPv4.
 pub const GROUP_V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 192, 152, 143)), 6771);
@@ -32,12 +33,8 @@ pub const GROUP_V6: SocketAddr =
 /// Settings of local discovery.
 #[derive(Clone, Debug)]
 pub struct LanConfig {
-    /// The TCP port that neighbours are told to dial.
-    pub port: u16,
-    /// Whether we can be dialled there over IPv4; if not, nothing is announced over it, and neighbours are heard all the same.
-    pub v4: bool,
-    /// The same over IPv6.
-    pub v6: bool,
+    /// The TCP ports that neighbours are told to dial. Where there is none, nothing is announced, and neighbours are heard all the same.
+    pub ports: Ports,
     /// Names of the interfaces to take part on. `None`: all that are up; loopback only if there is nothing else, since clients on
     /// one machine hear each other on every interface.
     pub interfaces: Option<Vec<String>>,
@@ -88,11 +85,6 @@ impl Lan {
     /// Announces a swarm no longer.
     pub async fn remove(&self, swarm: SwarmHash) {
         self.send(Command::Remove(swarm)).await;
-    }
-
-    /// Neighbours are told to dial this port from now on.
-    pub async fn set_port(&self, port: u16) {
-        self.send(Command::SetPort(port)).await;
     }
 
     /// How it goes.

@@ -23,7 +23,6 @@ const INTERFACES_EVERY: Duration = Duration::from_secs(30);
 pub(super) enum Command {
     Add(SwarmHash),
     Remove(SwarmHash),
-    SetPort(u16),
     Status(oneshot::Sender<LanStatus>),
 }
 
@@ -79,7 +78,6 @@ impl Task {
         match command {
             Command::Add(swarm) => self.schedule.add(Instant::now(), swarm),
             Command::Remove(swarm) => self.schedule.remove(swarm),
-            Command::SetPort(port) => self.config.port = port,
             Command::Status(reply) => {
                 let mut interfaces: Vec<_> = self.ways.iter().map(|way| way.name().to_owned()).collect();
                 interfaces.dedup();
@@ -93,7 +91,8 @@ impl Task {
     async fn announce(&mut self) {
         let Some(batch) = self.schedule.poll(Instant::now()) else { return };
         let way = &batch.interface;
-        let text = message::print(way.group(), self.config.port, &batch.swarms, &self.cookie);
+        let Some(port) = self.port_of(way) else { return };
+        let text = message::print(way.group(), port, &batch.swarms, &self.cookie);
         if let Err(error) = self.sockets.send(way, text.as_bytes()).await {
             tracing::debug!(interface = way.name(), %error, "cannot announce on the local network");
         }
@@ -140,10 +139,14 @@ impl Task {
                 }
             })
             .collect();
-        let is_dialled_there =
-            |way: &&Way| if way.group().is_ipv4() { self.config.v4 } else { self.config.v6 };
+        let is_dialled_there = |way: &&Way| self.port_of(way).is_some();
         let ways: Vec<Way> = self.ways.iter().filter(is_dialled_there).cloned().collect();
         self.schedule.set_interfaces(Instant::now(), &ways);
+    }
+
+    /// The port that neighbours on a way are told, if we can be dialled there.
+    fn port_of(&self, way: &Way) -> Option<u16> {
+        self.config.ports.towards(way.group())
     }
 }
 

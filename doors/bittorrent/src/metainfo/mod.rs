@@ -7,31 +7,8 @@
 //! v1 and hybrid torrents become a stream of files and pads, v2-only torrents a layout in which every file begins a
 //! piece. Hashes are of the original bytes.
 //!
-//! # What is refused
-//!
-//! Anything that would make two readers see two torrents, or that could leave the output folder; the error says where
-//! and why. Among it: repeated keys, a path component that is `..` or has a slash or NUL in it, the same path twice, a
-//! path that leads through a file or link, a v2 tree whose keys are unsorted or in which a node is both file and folder,
-//! piece counts that do not match the lengths, hybrids whose two file lists differ, piece layers that do not add up to their root.
-//!
-//! # What is cleaned
-//!
-//! - `name.utf-8` and `path.utf-8` win over `name` and `path`. Names that are not UTF-8 keep their bytes.
-//! - Components that are empty or `.` name nothing and are dropped from v1 paths and link targets, so an absolute
-//!   path lands inside the folder. Where nothing remains, and in v2 trees, they are refused.
-//! - A component longer than 255 bytes is shortened: its beginning, `~`, eight hexadecimal digits of its SHA-256, its extension.
-//! - A link has no bytes, whatever length it claims. The path of a pad is not read: pads are never stored.
-//! - In a hybrid the attributes of the v1 list count. A pad behind its last file may be there or not.
-//! - Trackers, web seeds and nodes beyond [`ADDRESSES_MAX`] of each kind, those that are not text, and
-//!   advisory fields of a wrong type (`comment`, `creation date`, ...) are passed over. So are piece layers of unknown roots.
-//!
-//! # What is kept on purpose
-//!
-//! - Unsorted keys outside a v2 tree: such torrents are in use.
-//! - Names that other systems reserve (`aux.c`, `a:b`, a trailing dot) and paths that differ only in case: source trees
-//!   have both, and on Linux they are plain names. [`Info::case_collision`] finds the latter, for a warning.
-//! - Control characters in names: whoever shows a name neutralises them.
-//! - Missing piece layers: peers have them (BEP 52 hash requests).
+//! What is refused, what is cleaned and what is kept on purpose is written down in `docs/torrents.md`, for users too;
+//! [`Info::case_collision`] finds the names that a warning is about.
 
 pub mod author;
 mod error;

@@ -17,6 +17,7 @@ use super::outbound::Flushed;
 use super::patience::{Patience, Pulse};
 use super::talk::Talk;
 use crate::mse::Rc4Stream;
+use crate::ports::Ports;
 use crate::torrent::{Stage, Torrent};
 use crate::wire::{Handshake, Message};
 
@@ -30,10 +31,10 @@ const READ_TURN: usize = 512 << 10;
 pub struct Local {
     /// Name and version for extended handshakes.
     pub client: String,
-    /// The TCP port we listen on.
-    pub port: Option<u16>,
-    /// The UDP port of our DHT node.
-    pub dht_port: Option<u16>,
+    /// The TCP ports we listen on.
+    pub ports: Ports,
+    /// The UDP ports of our DHT node.
+    pub dht_ports: Ports,
 }
 
 /// What the greeting found out.

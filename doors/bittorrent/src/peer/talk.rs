@@ -144,7 +144,7 @@ impl Talk {
             let handshake = ExtendedHandshake {
                 ids,
                 client: Some(self.local.client.clone()),
-                port: self.local.port,
+                port: self.local.ports.towards(self.address),
                 requests_max: Some(REQUESTS_MAX as u32),
                 your_ip: Some(self.address.ip()),
                 metadata_size: ready.as_ref().and_then(|ready| u32::try_from(ready.info_bytes().len()).ok()),
@@ -153,7 +153,8 @@ impl Talk {
             };
             ExtendedMessage::Handshake(handshake).encode(&self.ids, self.outbound.buffer());
         }
-        self.extras.dht_port = self.local.dht_port.filter(|_| self.dht && !self.torrent.is_private());
+        let dht_port = self.local.dht_ports.towards(self.address);
+        self.extras.dht_port = dht_port.filter(|_| self.dht && !self.torrent.is_private());
     }
 
     /// The metadata is known: joins the transfer and tells it what the peer said so far.

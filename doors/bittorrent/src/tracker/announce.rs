@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 
 /// Peers taken from one answer; what a tracker sends beyond that is skipped. Trackers send 50 to 200.
 pub const PEERS_MAX: usize = 2_000;
@@ -32,8 +33,8 @@ pub struct AnnounceRequest {
     pub swarm: SwarmHash,
     /// Who we are in this swarm.
     pub peer_id: [u8; 20],
-    /// The TCP port we listen on.
-    pub port: u16,
+    /// The TCP ports we listen on; told is that of the family that is announced over.
+    pub ports: Ports,
     /// Block bytes sent since `Started`.
     pub uploaded: u64,
     /// Block bytes received since `Started`.

@@ -47,7 +47,7 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// Announces over every family that the tracker has. `failures` in a row have been before. Works if one family does; the slower one may still be under way then, and
+    /// Announces over every family that the tracker has and that we listen in: a tracker takes the address it is spoken to from as ours. `failures` in a row have been before. Works if one family does; the slower one may still be under way then, and
     /// delivers what it learns.
     pub(super) async fn announce(
         self: &Arc<Self>,
@@ -55,7 +55,13 @@ impl Asker {
         failures: u32,
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, TrackerError> {
-        let addresses = lookup_again(tracker.url(), failures).await?;
+        let found = lookup_again(tracker.url(), failures).await?;
+        let addresses = found.only(|ipv6| request.ports.over(ipv6).is_some());
+        if addresses.is_empty() && !found.is_empty() {
+            return Err(TrackerError::Unreachable(
+                "it has no address in a family that we listen in".to_owned(),
+            ));
+        }
         if addresses.v4.is_none() || addresses.v6.is_none() {
             return self.announce_over(tracker, addresses, addresses.v6.is_some(), request).await;
         }

@@ -25,6 +25,7 @@ use super::{Scrape, TrackerError, TrackerUrl};
 use crate::address::DialRules;
 use crate::discovery::PeerSink;
 use crate::hash::SwarmHash;
+use crate::ports::Ports;
 
 /// Numbers of a transfer at the moment of an announce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,8 +77,8 @@ impl fmt::Debug for Registration {
 /// Settings of an [`Announcer`].
 #[derive(Clone, Debug)]
 pub struct AnnouncerConfig {
-    /// The TCP port that peers are told to dial.
-    pub port: u16,
+    /// The TCP ports that peers are told to dial. Trackers are asked only over families that have one.
+    pub ports: Ports,
     /// Local addresses to announce from, at most one a family; empty: whatever the system picks, over both families.
     pub bind: Vec<IpAddr>,
     /// Which trackers are asked at a time; by default one of every tier.
@@ -147,7 +148,7 @@ pub enum AnnouncerError {
 impl Default for AnnouncerConfig {
     fn default() -> Self {
         Self {
-            port: 6881,
+            ports: 6881.into(),
             bind: Vec::new(),
             breadth: Breadth { all_tiers: true, all_trackers: false },
             numwant: 100,
@@ -215,11 +216,6 @@ impl Announcer {
     /// What they say shows in [`Announcer::status`].
     pub async fn refresh(&self, swarm: SwarmHash) {
         self.send(Command::Scrape(swarm)).await;
-    }
-
-    /// Peers are told to dial this port from now on; all trackers hear of it as soon as they tolerate it.
-    pub async fn set_port(&self, port: u16) {
-        self.send(Command::SetPort(port)).await;
     }
 
     /// The trackers of a transfer; empty when it is not registered.

@@ -23,7 +23,6 @@ pub(super) enum Command {
     Completed(SwarmHash),
     Hurry(SwarmHash),
     Scrape(SwarmHash),
-    SetPort(u16),
     Status(SwarmHash, oneshot::Sender<Vec<TrackerStatus>>),
     Stop(Duration, oneshot::Sender<()>),
 }
@@ -168,13 +167,6 @@ impl Task {
             Command::Completed(swarm) => self.with_tiers(swarm, |tiers| tiers.complete(now)),
             Command::Hurry(swarm) => self.with_tiers(swarm, |tiers| tiers.hurry(now)),
             Command::Scrape(swarm) => self.scrape(now, swarm),
-            Command::SetPort(port) => {
-                self.config.port = port;
-                let swarms: Vec<_> = self.transfers.keys().copied().collect();
-                for swarm in swarms {
-                    self.with_tiers(swarm, |tiers| tiers.hurry(now));
-                }
-            }
             Command::Status(swarm, reply) => {
                 let status = self.transfers.get(&swarm).map(|transfer| transfer.tiers.status());
                 let _ = reply.send(status.unwrap_or_default());
@@ -303,7 +295,7 @@ impl Task {
         AnnounceRequest {
             swarm: transfer.registration.swarm,
             peer_id: transfer.registration.peer_id,
-            port: self.config.port,
+            ports: self.config.ports,
             uploaded: progress.uploaded,
             downloaded: progress.downloaded,
             left: progress.left,

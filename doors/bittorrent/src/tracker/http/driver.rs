@@ -67,7 +67,7 @@ impl HttpTrackers {
         ipv6: bool,
         request: &AnnounceRequest,
     ) -> Result<(AnnounceResponse, SocketAddr), TrackerError> {
-        let (body, from) = self.get(announce_url(tracker.url(), request), addresses, ipv6).await?;
+        let (body, from) = self.get(announce_url(tracker.url(), request, ipv6), addresses, ipv6).await?;
         Ok((parse_announce(&body)?, from))
     }
 

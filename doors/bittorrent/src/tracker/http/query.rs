@@ -11,12 +11,14 @@ use crate::tracker::{AnnounceRequest, Event};
 /// All but the unreserved characters (RFC 3986, section 2.3): hashes and ids are raw bytes, and servers differ in what else they tolerate.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The URL that announces `request` to `tracker`. A query that is there already (a passkey) stays in front.
-pub fn announce_url(tracker: &Url, request: &AnnounceRequest) -> Url {
+/// The URL that announces `request` to `tracker` over a family. A query that is there already (a passkey) stays in front.
+pub fn announce_url(tracker: &Url, request: &AnnounceRequest, ipv6: bool) -> Url {
     let mut query = Query::of(tracker);
     query.raw("info_hash", &request.swarm.0);
     query.raw("peer_id", &request.peer_id);
-    query.add("port", request.port);
+    if let Some(port) = request.ports.over(ipv6) {
+        query.add("port", port);
+    }
     query.add("uploaded", request.uploaded);
     query.add("downloaded", request.downloaded);
     query.add("left", request.left);
@@ -83,13 +85,14 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Ports;
     use proptest::prelude::*;
 
     fn request(swarm: [u8; 20]) -> AnnounceRequest {
         AnnounceRequest {
             swarm: SwarmHash(swarm),
             peer_id: *b"-PG0001-abc&= +/\xff\0xy",
-            port: 6881,
+            ports: Ports::of(&["0.0.0.0:6881".parse().unwrap(), "[::]:6882".parse().unwrap()]),
             uploaded: 1,
             downloaded: 2,
             left: 3,
@@ -110,7 +113,9 @@ mod tests {
         let expected = "http://t.example:6969/a/announce?passkey=k%2B1&info_hash=%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A\
             &peer_id=-PG0001-abc%26%3D%20%2B%2F%FF%00xy&port=6881&uploaded=1&downloaded=2&left=3&numwant=50&key=00000abc\
             &compact=1&no_peer_id=1&supportcrypto=1&event=started&ipv6=2001%3Adb8%3A%3A1&trackerid=id%20%261";
-        assert_eq!(announce_url(&tracker, &request(swarm)).as_str(), expected);
+        assert_eq!(announce_url(&tracker, &request(swarm), false).as_str(), expected);
+        let over_v6 = expected.replace("port=6881", "port=6882");
+        assert_eq!(announce_url(&tracker, &request(swarm), true).as_str(), over_v6);
     }
 
     /// The table of BEP 48.
@@ -136,7 +141,7 @@ mod tests {
         /// A server that decodes the query gets exactly the bytes of the hash, whatever they are.
         #[test]
         fn hashes_survive_the_url(swarm in any::<[u8; 20]>()) {
-            let url = announce_url(&Url::parse("http://t.example/announce?a=b").unwrap(), &request(swarm));
+            let url = announce_url(&Url::parse("http://t.example/announce?a=b").unwrap(), &request(swarm), false);
             let value = url.query().unwrap().split('&').find_map(|pair| pair.strip_prefix("info_hash=")).unwrap();
             let decoded: Vec<u8> = percent_encoding::percent_decode_str(value).collect();
             prop_assert_eq!(&decoded[..], &swarm[..]);

@@ -182,8 +182,10 @@ impl Client {
                 } else {
                     sending.sent = 1;
                 }
-                self.transmits
-                    .push_back((target, packet::ask(*connection, sending.transaction, &request.ask)));
+                self.transmits.push_back((
+                    target,
+                    packet::ask(*connection, sending.transaction, &request.ask, target.is_ipv6()),
+                ));
             }
             Some(Connection::Connecting(_)) => request.sending = None,
             _ => {

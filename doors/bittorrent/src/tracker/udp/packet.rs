@@ -56,15 +56,16 @@ pub(super) fn connect(transaction: u32) -> Vec<u8> {
     packet
 }
 
-/// The datagram that asks a question.
-pub(super) fn ask(connection: u64, transaction: u32, ask: &Ask) -> Vec<u8> {
+/// The datagram that asks a question over a family.
+pub(super) fn ask(connection: u64, transaction: u32, ask: &Ask, ipv6: bool) -> Vec<u8> {
     let mut packet = Vec::with_capacity(128);
     packet.extend(connection.to_be_bytes());
     match ask {
         Ask::Announce { request, url_data } => {
             packet.extend(ACTION_ANNOUNCE.to_be_bytes());
             packet.extend(transaction.to_be_bytes());
-            announce(&mut packet, request, url_data);
+            let port = request.ports.over(ipv6).unwrap_or_default();
+            announce(&mut packet, request, port, url_data);
         }
         Ask::Scrape(swarms) => {
             packet.extend(ACTION_SCRAPE.to_be_bytes());
@@ -77,7 +78,7 @@ pub(super) fn ask(connection: u64, transaction: u32, ask: &Ask) -> Vec<u8> {
     packet
 }
 
-fn announce(packet: &mut Vec<u8>, request: &AnnounceRequest, url_data: &str) {
+fn announce(packet: &mut Vec<u8>, request: &AnnounceRequest, port: u16, url_data: &str) {
     let event: u32 = match request.event {
         Event::Regular => 0,
         Event::Completed => 1,
@@ -94,7 +95,7 @@ fn announce(packet: &mut Vec<u8>, request: &AnnounceRequest, url_data: &str) {
     packet.extend(0_u32.to_be_bytes());
     packet.extend(request.key.to_be_bytes());
     packet.extend(request.numwant.to_be_bytes());
-    packet.extend(request.port.to_be_bytes());
+    packet.extend(port.to_be_bytes());
     // Options of at most 255 bytes each; their data is joined by the tracker (BEP 41).
     for part in url_data.as_bytes().chunks(usize::from(u8::MAX)) {
         packet.push(OPTION_URL_DATA);
@@ -183,6 +184,7 @@ pub(crate) fn peers_v6(bytes: &[u8]) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::Ports;
     use data_encoding::HEXLOWER;
     use proptest::prelude::*;
 
@@ -190,7 +192,7 @@ mod tests {
         AnnounceRequest {
             swarm: SwarmHash([0xaa; 20]),
             peer_id: *b"-PG0001-abcdefghijkl",
-            port: 6881,
+            ports: Ports::of(&["0.0.0.0:6881".parse().unwrap(), "[::]:6882".parse().unwrap()]),
             uploaded: 3,
             downloaded: 1,
             left: 2,
@@ -208,7 +210,7 @@ mod tests {
     fn questions_have_the_layout_of_bep_15() {
         assert_eq!(HEXLOWER.encode(&connect(0x0102_0304)), "00000417271019800000000001020304");
         let announce = Ask::Announce { request: Box::new(request()), url_data: String::new() };
-        let packet = ask(0x1122_3344_5566_7788, 9, &announce);
+        let packet = ask(0x1122_3344_5566_7788, 9, &announce, false);
         assert_eq!(packet.len(), 98);
         let expected = [
             "1122334455667788",
@@ -227,7 +229,8 @@ mod tests {
         ]
         .concat();
         assert_eq!(HEXLOWER.encode(&packet), expected);
-        let scrape = ask(1, 2, &Ask::Scrape(vec![SwarmHash([1; 20]); 100]));
+        assert_eq!(ask(1, 9, &announce, true)[96..], 6882_u16.to_be_bytes());
+        let scrape = ask(1, 2, &Ask::Scrape(vec![SwarmHash([1; 20]); 100]), false);
         assert_eq!(scrape.len(), 16 + 20 * SCRAPE_MAX);
     }
 
@@ -236,7 +239,7 @@ mod tests {
     fn url_data_is_split_into_options() {
         let url_data = format!("/announce?passkey={}", "k".repeat(300));
         let announce = Ask::Announce { request: Box::new(request()), url_data: url_data.clone() };
-        let packet = ask(1, 2, &announce);
+        let packet = ask(1, 2, &announce, false);
         let options = &packet[98..];
         assert_eq!(&options[..2], [2, 255]);
         assert_eq!(&options[2..257], &url_data.as_bytes()[..255]);
