@@ -573,7 +573,7 @@ impl Network {
         let bad = gathered.1;
         self.nodes[id].gathered.remove(&piece);
         if bad {
-            self.tell_engine(id, Input::Corrupt { piece, bad: &[] });
+            self.tell_engine(id, Input::Corrupt { piece, bad: &[], kept: false });
         } else {
             self.got_out(piece);
             self.tell_engine(id, Input::Verified { piece });

@@ -8,14 +8,14 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use peerage_content::{BLOCK_LENGTH, Block, Hash32, Layout, Store, Truth, merkle_root};
+use peerage_content::{BLOCK_LENGTH, Block, Hash32, Layout, PieceIndex, Store, Truth, merkle_root};
 use peerage_swarm::core::PeerKey;
 use peerage_swarm::driver::Transfer;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::proof::{LayerFetch, PieceLayer, Question, Received, Tree};
+use crate::proof::{self, LayerFetch, PieceLayer, Question, Received, Tree};
 use crate::wire::HashRequest;
 
 /// Piece layers kept ready for questions.
@@ -171,6 +171,36 @@ impl Trees {
                 .map(|entry| self.layout.pieces_of(entry))
                 .collect()),
         }
+    }
+
+    /// What to ask of a peer that has the piece, to learn the hashes of its blocks.
+    pub(crate) fn leaf_request(&self, piece: PieceIndex) -> Option<HashRequest> {
+        let (tree, piece) = self.tree_at(piece)?;
+        proof::leaf_request(&tree, piece)
+    }
+
+    /// The answer of a peer to [`Trees::leaf_request`]; an error when it lied.
+    pub(crate) fn leaves(
+        &self,
+        piece: PieceIndex,
+        request: &HashRequest,
+        hashes: &[Hash32],
+    ) -> Result<(), ()> {
+        let (tree, number) = self.tree_at(piece).ok_or(())?;
+        let leaves = proof::leaves(&tree, number, request, hashes).ok_or(())?;
+        self.truth.set_leaves(piece, leaves).map_err(|_| ())?;
+        if self.store.is_verified(piece) {
+            // Fetched anew meanwhile: nobody needs them any more.
+            self.truth.drop_leaves(piece);
+        }
+        Ok(())
+    }
+
+    /// The tree of the file that a piece belongs to, and the number of the piece in it.
+    fn tree_at(&self, piece: PieceIndex) -> Option<(Tree, u32)> {
+        let first = self.layout.spans(Block { piece, begin: 0, length: 1 }).next()?;
+        let tree = tree(&self.layout, &self.truth, first.entry)?;
+        Some((tree, piece.checked_sub(self.layout.pieces_of(first.entry).start)?))
     }
 
     /// A peer will not answer.

@@ -4,6 +4,9 @@
 //! large runs on the worker threads. When the block pool runs low, runs of unfinished pieces are written early
 //! and later read back to finish the hash, so that memory is bounded whatever the peers do.
 //! Bytes of an unverified piece may lie in the file; they are not in the verified set and are never served.
+//!
+//! A piece that fails its v2 hash is not lost: its blocks are written and kept ([`Intake::keep`]) until its leaves are known, which
+//! tell the bad ones ([`Intake::convict`]), or until it is discarded. What then comes is checked block by block ([`Intake::refutes`]).
 
 mod assembly;
 #[cfg(test)]
@@ -27,12 +30,12 @@ use crate::{Arrived, Block, BlockPool, PieceIndex, StorageError, Store, Truth, W
 pub enum IntakeEvent {
     /// The piece is verified, written, and in the store's verified set.
     Verified(PieceIndex),
-    /// The hash does not match; the piece's blocks are dropped. `bad` names blocks proven bad one by one (a v2 tree whose leaves are known), else it is empty.
+    /// The hash does not match.
     Corrupt {
         /// The piece.
         piece: PieceIndex,
-        /// Blocks proven bad.
-        bad: Vec<Block>,
+        /// What was brought, where leaves can tell good blocks from bad: for [`Intake::keep`]. `None`: the piece's blocks are dropped.
+        kept: Option<Kept>,
     },
     /// The bytes could not be written; the piece's blocks are dropped and must be requested again once storage works. Blocks that
     /// arrive after this begin the piece anew; who pauses calls [`Intake::discard`], so that they do not hold buffers.
@@ -42,6 +45,13 @@ pub enum IntakeEvent {
         /// Why.
         error: StorageError,
     },
+}
+
+/// The blocks of a piece that failed its v2 hash, on disk. Dropped with the last of its owners.
+#[derive(Debug)]
+pub struct Kept {
+    work: Arc<PieceWork>,
+    attempt: u32,
 }
 
 /// Gathers, verifies and writes the blocks of one download. Owned by one task; never blocks (work goes to [`Workers`]).
@@ -117,15 +127,41 @@ impl Intake {
             self.gathering.insert(block.piece, begun);
         }
         let Some(assembly) = self.gathering.get_mut(&block.piece) else { return };
-        let run = assembly.accept(index, arrived);
-        let is_complete = assembly.is_complete();
-        if let Some(run) = run {
+        if let Some(run) = assembly.accept(index, arrived) {
+            let is_complete = assembly.is_complete();
             self.hand_over(block.piece, run);
-        }
-        if is_complete {
-            self.gathering.remove(&block.piece);
+            if is_complete {
+                self.gathering.remove(&block.piece);
+            }
         }
         self.relieve();
+    }
+
+    /// Keeps what a piece brought that failed, until it is discarded. Returns what [`Intake::convict`] says of it; `None` when it was
+    /// discarded meanwhile, so that nobody waits for this verdict any more.
+    pub fn keep(&mut self, kept: Kept) -> Option<Vec<Block>> {
+        let Kept { work, attempt } = kept;
+        if !work.is_live(attempt) {
+            return None;
+        }
+        let piece = work.piece();
+        self.gathering.insert(piece, Assembly::kept(self.bench.store.layout(), work, attempt));
+        Some(self.convict(piece))
+    }
+
+    /// Names the bad ones among the blocks that are kept of a piece, if its leaves are known ([`Truth::set_leaves`]). They alone have to
+    /// come again. Empty while they are not known, and when nothing is kept of it that is in doubt.
+    pub fn convict(&mut self, piece: PieceIndex) -> Vec<Block> {
+        let Some(assembly) = self.gathering.get_mut(&piece) else { return Vec::new() };
+        let bad = assembly.work().convict(&self.bench, assembly.attempt());
+        assembly.lack(&bad);
+        bad
+    }
+
+    /// Whether a block is bad by the leaves of its piece, as far as they are known. Its sender is guilty; do not give it to
+    /// [`Intake::accept`].
+    pub fn refutes(&self, arrived: &Arrived) -> bool {
+        self.bench.truth.refutes(arrived)
     }
 
     /// Drops what was gathered of a piece (it will be fetched anew). Its verdict may be on its way already.

@@ -41,7 +41,7 @@ pub use block::{BLOCK_LENGTH, Block, PieceIndex};
 pub use error::{StorageError, StorageErrorKind};
 pub use files::FilePool;
 pub use hashing::{HashPlan, Hashed, HashedFile, Progress, hash};
-pub use intake::{Intake, IntakeEvent, Stopping};
+pub use intake::{Intake, IntakeEvent, Kept, Stopping};
 pub use journal::{FileStamp, Journal, Resumed};
 pub use layout::{Alignment, Entry, EntryKind, Layout, LayoutError, Span};
 pub use merkle::{merkle_pad, merkle_root};

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::{BLOCK_LENGTH, EntryKind, Layout, PieceIndex, merkle_pad, merkle_root};
+use crate::digest::v2_leaf;
+use crate::{Arrived, BLOCK_LENGTH, EntryKind, Layout, PieceIndex, merkle_pad, merkle_root};
 
 /// A SHA-1 hash.
 pub type Hash20 = [u8; 20];
@@ -153,7 +154,8 @@ impl Truth {
     }
 
     /// Gives the leaf hashes of a piece (one a block, unpadded; for instance from a peer after the piece failed), so that the
-    /// intake can name the blocks that are bad. They are kept until the piece verifies.
+    /// intake can name the blocks that are bad. They are kept until the piece verifies; whoever finds that it has already calls
+    /// [`Truth::drop_leaves`].
     ///
     /// # Errors
     /// [`LayerError`]; the truth is unchanged.
@@ -176,8 +178,24 @@ impl Truth {
         self.lock_leaves().get(&piece).cloned()
     }
 
+    /// Whether a block differs from the leaf that is known of it.
+    pub(crate) fn refutes(&self, arrived: &Arrived) -> bool {
+        let block = arrived.block;
+        let leaves = self.lock_leaves();
+        let leaf =
+            leaves.get(&block.piece).and_then(|leaves| leaves.get((block.begin / BLOCK_LENGTH) as usize));
+        let Some(leaf) = leaf.copied() else { return false };
+        drop(leaves);
+        let found = arrived.leaf.or_else(|| {
+            // A leaf ends with its file.
+            let end = self.v2_piece(block.piece)?.bytes.saturating_sub(block.begin) as usize;
+            Some(v2_leaf(&arrived.data[..arrived.data.len().min(end)]))
+        });
+        found.is_some_and(|found| found != leaf)
+    }
+
     /// Forgets the leaves of a piece that verified.
-    pub(crate) fn drop_leaves(&self, piece: PieceIndex) {
+    pub fn drop_leaves(&self, piece: PieceIndex) {
         self.lock_leaves().remove(&piece);
     }
 

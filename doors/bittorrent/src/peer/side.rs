@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use peerage_content::Hash32;
+use peerage_content::{Hash32, PieceIndex};
 use peerage_swarm::core::PeerKey;
 use tokio::task::JoinSet;
 
@@ -78,6 +78,10 @@ pub(super) struct Extras {
     trees_due: Option<Instant>,
     /// Pieces whose hashes this peer completed.
     knowable: Vec<Range<u32>>,
+    /// Pieces whose blocks it was asked to prove.
+    asked: Vec<(PieceIndex, HashRequest)>,
+    /// What that led to: whether the hashes are known now.
+    proofs: Vec<(PieceIndex, bool)>,
 }
 
 impl Extras {
@@ -94,6 +98,8 @@ impl Extras {
             rejects: VecDeque::new(),
             trees_due: None,
             knowable: Vec::new(),
+            asked: Vec::new(),
+            proofs: Vec::new(),
         }
     }
 
@@ -232,6 +238,11 @@ impl Extras {
         side: &mut Side<'_>,
     ) -> Result<(), Misbehaviour> {
         let (Some(ready), Some(key)) = (side.ready, side.key) else { return Ok(()) };
+        if let Some(piece) = self.take_asked(request) {
+            ready.trees.leaves(piece, request, hashes).map_err(|()| Misbehaviour::Hashes)?;
+            self.proofs.push((piece, true));
+            return Ok(());
+        }
         let known = ready.trees.hashes(key, request, hashes, Instant::now());
         self.knowable.extend(known.map_err(|()| Misbehaviour::Hashes)?);
         self.complete_trees(side);
@@ -240,10 +251,34 @@ impl Extras {
 
     /// The peer will not answer.
     pub(super) fn hash_reject(&mut self, request: &HashRequest, side: &mut Side<'_>) {
-        if let (Some(ready), Some(key)) = (side.ready, side.key) {
+        if let Some(piece) = self.take_asked(request) {
+            self.proofs.push((piece, false));
+        } else if let (Some(ready), Some(key)) = (side.ready, side.key) {
             ready.trees.rejected(key, request, Instant::now());
             self.complete_trees(side);
         }
+    }
+
+    /// Asks the peer for the hashes of a piece's blocks.
+    pub(super) fn prove(&mut self, piece: PieceIndex, side: &mut Side<'_>) {
+        match side.ready.and_then(|ready| ready.trees.leaf_request(piece)) {
+            Some(request) => {
+                self.asked.push((piece, request));
+                side.outbound.push(&Message::HashRequest(request));
+            }
+            None => self.proofs.push((piece, false)),
+        }
+    }
+
+    /// The piece that was asked about with this request.
+    fn take_asked(&mut self, request: &HashRequest) -> Option<PieceIndex> {
+        let at = self.asked.iter().position(|(_, asked)| asked == request)?;
+        Some(self.asked.swap_remove(at).0)
+    }
+
+    /// What questions about blocks led to since the last call.
+    pub(super) fn take_proofs(&mut self) -> Vec<(PieceIndex, bool)> {
+        std::mem::take(&mut self.proofs)
     }
 
     /// Asks the peer for hashes that are missing.

@@ -182,6 +182,9 @@ impl Talk {
         if !self.offers_metadata {
             self.greet();
         }
+        if self.v2 {
+            self.event(WireEvent::Proves);
+        }
         let (extras, mut side) = self.aside();
         extras.complete_trees(&mut side);
         Ok(link)
@@ -449,6 +452,9 @@ impl Talk {
             self.event(WireEvent::Sent(sent));
         }
         self.tell_knowable().await;
+        for (piece, known) in self.extras.take_proofs() {
+            self.event(WireEvent::Proof { piece, known });
+        }
         let ended = |_| Ending::TransferEnded;
         for event in self.events.drain(..) {
             link.tell(event).await.map_err(ended)?;
@@ -514,6 +520,10 @@ impl Talk {
             Order::UploadOnly(upload_only) => {
                 self.upload_only = upload_only;
                 self.tell_upload_only();
+            }
+            Order::Prove(piece) => {
+                let (extras, mut side) = self.aside();
+                extras.prove(piece, &mut side);
             }
             Order::Close(why) => return Err(Ending::Dismissed(why)),
         }

@@ -1,9 +1,10 @@
-//! Hash requests (BEP 52): how a v2 magnet link gets its piece layers, and the messages by which a bad block could be found.
+//! Hash requests (BEP 52): how a v2 magnet link gets its piece layers, and how a bad block is found.
 //!
 //! The metadata of a v2 torrent names one root a file; the piece layers below come from peers. [`LayerFetch`] asks for them in
 //! spans of 512 hashes, each of which proves itself against the root by its uncles, so that a lie is known at once and whose it
 //! was. [`Question`] answers those who ask us, as
-//! much as their [`Allowance`] lets them. [`leaf_request`] and [`leaves()`] get the hashes of one piece's blocks.
+//! much as their [`Allowance`] lets them. [`leaf_request`] and [`leaves()`] get the hashes of one piece's blocks when the piece proved
+//! corrupt; the transfer says of whom to ask them.
 //!
 //! Nothing here reads files or decides what is true: bytes are read and hashed by the driver, and layers and leaves become
 //! truth in `peerage_content::Truth`, which checks them again.

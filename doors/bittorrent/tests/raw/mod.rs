@@ -7,7 +7,7 @@
     reason = "each test binary uses a part of it"
 )]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use peerage_bittorrent::hash::SwarmHash;
 use peerage_bittorrent::wire::extended::{ExtendedHandshake, ExtendedMessage, Extension, ExtensionIds};
@@ -28,7 +28,13 @@ pub struct RawPeer {
 impl RawPeer {
     /// Greets with these bits and this name, as a peer whose receive buffer is small.
     pub async fn greet(to: SocketAddr, swarm: SwarmHash, reserved: Reserved) -> Self {
+        Self::greet_from(Ipv4Addr::LOCALHOST, to, swarm, reserved).await
+    }
+
+    /// The same from this host: bans are of hosts.
+    pub async fn greet_from(from: Ipv4Addr, to: SocketAddr, swarm: SwarmHash, reserved: Reserved) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
         socket.set_recv_buffer_size(64 << 10).unwrap();
         let mut socket = socket.connect(to).await.unwrap();
         let ours = Handshake { reserved, swarm, peer_id: PeerId::new(*b"-RW0001-", rand::random()) };
@@ -53,6 +59,13 @@ impl RawPeer {
         self.socket.write_all(&bytes).await.unwrap();
     }
 
+    /// Sends a message unless the other side has left.
+    pub async fn send_if_heard(&mut self, message: &Message<'_>) {
+        let mut bytes = Vec::new();
+        message.encode(&mut bytes);
+        let _ = self.socket.write_all(&bytes).await;
+    }
+
     /// Says that nothing more will come, after what was sent.
     pub async fn leave(&mut self) {
         self.socket.shutdown().await.unwrap();
@@ -66,15 +79,20 @@ impl RawPeer {
 
     /// The next message.
     pub async fn next(&mut self) -> Message<'_> {
+        self.next_if_any().await.expect("a message")
+    }
+
+    /// The next message; `None` when the other side has left.
+    pub async fn next_if_any(&mut self) -> Option<Message<'_>> {
         let read = async {
             let mut length = [0; 4];
-            self.socket.read_exact(&mut length).await.unwrap();
+            self.socket.read_exact(&mut length).await?;
             self.frame = length.to_vec();
             self.frame.resize(4 + u32::from_be_bytes(length) as usize, 0);
-            self.socket.read_exact(&mut self.frame[4..]).await.unwrap();
+            self.socket.read_exact(&mut self.frame[4..]).await
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("a message in time");
-        Message::decode(&self.frame, &Limits::default()).unwrap()
+        tokio::time::timeout(PATIENCE, read).await.expect("a message in time").ok()?;
+        Some(Message::decode(&self.frame, &Limits::default()).unwrap())
     }
 
     /// Skips messages until `pick` picks one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::work::{Hashed, PieceWork, Received, Run};
 use crate::arrival::Chained;
-use crate::{Arrived, Layout, PieceIndex};
+use crate::{Arrived, BLOCK_LENGTH, Block, Layout, PieceIndex};
 
 /// Blocks in a run: 1 MiB. Fresh pages cost the less the larger the write, and a run of this size is
 /// still in a core's own cache when it is written after it was hashed.
@@ -56,6 +56,33 @@ impl Assembly {
             missing_of_run,
             hashed: None,
         }
+    }
+
+    /// Of an attempt that has brought everything.
+    pub(super) fn kept(layout: &Layout, work: Arc<PieceWork>, attempt: u32) -> Self {
+        let mut assembly = Self::new(layout, work, attempt);
+        for slot in assembly.slots.iter_mut().filter(|slot| matches!(slot, Slot::Missing)) {
+            *slot = Slot::Handed;
+        }
+        assembly.missing = 0;
+        assembly.missing_of_run.fill(0);
+        assembly
+    }
+
+    /// These blocks were bad and have to come again.
+    pub(super) fn lack(&mut self, bad: &[Block]) {
+        for block in bad {
+            let index = block.begin / BLOCK_LENGTH;
+            if let Some(slot @ Slot::Handed) = self.slots.get_mut(index as usize) {
+                *slot = Slot::Missing;
+                self.missing += 1;
+                self.missing_of_run[(index / RUN_BLOCKS) as usize] += 1;
+            }
+        }
+    }
+
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     pub(super) fn work(&self) -> &Arc<PieceWork> {

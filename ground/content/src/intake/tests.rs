@@ -1,4 +1,5 @@
 mod arrivals;
+mod doubts;
 
 use super::*;
 use crate::testing::{BLOCK, Content, Hashes, TinyDisk, file, pad};
@@ -58,6 +59,14 @@ impl Download {
 
     fn event(&mut self) -> IntakeEvent {
         self.events.blocking_recv().unwrap()
+    }
+
+    /// The verdict of a piece that failed; what is kept of it.
+    fn corrupt(&mut self, piece: PieceIndex) -> Option<Kept> {
+        match self.event() {
+            IntakeEvent::Corrupt { piece: found, kept } if found == piece => kept,
+            event => panic!("{event:?}"),
+        }
     }
 
     fn verified(&mut self, count: u32) {
@@ -166,7 +175,7 @@ fn buffers_held_by_a_download_that_stalls_can_be_had_back() {
 }
 
 #[test]
-fn a_bad_piece_is_named_never_written_and_can_be_had_again() {
+fn a_bad_piece_is_named_never_written_without_need_and_can_be_had_again() {
     for hashes in [Hashes::V1, Hashes::V2, Hashes::Both] {
         let content = Content::single(8 * BLOCK, 4 * BLOCK_LENGTH);
         let mut download = Download::new(content, hashes, 64);
@@ -176,10 +185,13 @@ fn a_bad_piece_is_named_never_written_and_can_be_had_again() {
             data[9] ^= u8::from(index == 2);
             download.accept(block, data);
         }
-        let event = download.event();
-        assert!(matches!(&event, IntakeEvent::Corrupt { piece: 1, bad } if bad.is_empty()), "{event:?}");
+        let kept = download.corrupt(1);
+        let is_kept = kept.is_some();
+        assert_eq!(is_kept, hashes != Hashes::V1, "leaves may tell which blocks are good");
         assert!(!download.store.is_verified(1));
-        assert!(!download.dir.path().join("file").exists());
+        assert_eq!(download.dir.path().join("file").exists(), is_kept);
+        kept.and_then(|kept| download.intake.keep(kept));
+        download.intake.discard(1);
         let blocks = download.content.blocks();
         download.give_all(blocks);
         download.assert_complete();
@@ -198,12 +210,9 @@ fn with_leaves_the_bad_blocks_are_named() {
         data[9] ^= u8::from(index == 1 || index == 3);
         download.accept(block, data);
     }
-    let event = download.event();
-    assert!(
-        matches!(&event, IntakeEvent::Corrupt { piece: 1, bad } if *bad == [blocks[1], blocks[3]]),
-        "{event:?}"
-    );
-    download.give_all(blocks);
+    let kept = download.corrupt(1).unwrap();
+    assert_eq!(download.intake.keep(kept), Some(vec![blocks[1], blocks[3]]));
+    download.give_all([blocks[1], blocks[3]]);
     download.verified(1);
     assert_eq!(download.truth.leaves(1), None, "kept no longer than needed");
 }
@@ -218,7 +227,7 @@ fn a_bad_block_in_a_piece_of_several_runs_is_found() {
         data[0] ^= u8::from(index == 70);
         download.accept(block, data);
     }
-    assert!(matches!(download.event(), IntakeEvent::Corrupt { piece: 0, .. }));
+    assert!(download.corrupt(0).is_none(), "a v1 hash says nothing of single blocks");
     download.give_all(blocks);
     download.assert_complete();
 }

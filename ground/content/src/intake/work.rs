@@ -3,6 +3,9 @@
 //! Runs of a piece are worked on one after the other, whichever worker does it, so the v1 hash sees them in turn and an old
 //! attempt's writes never overtake a new one's. Runs of different pieces go side by side.
 //!
+//! An attempt that fails its v2 hash stays open *in doubt*: everything it brought is on disk, and once the leaves are known, only the
+//! blocks that differ from theirs go missing again. A failed v1 hash says nothing of single blocks and ends the attempt.
+//!
 //! No lock is held while bytes are hashed or written: `State::busy` says that a worker has the piece.
 
 use std::collections::VecDeque;
@@ -17,14 +20,15 @@ use tokio::sync::oneshot;
 use super::IntakeEvent;
 use crate::arrival::ChainId;
 use crate::digest::{PieceDigest, V1Digest, Verdict, bad_blocks};
+use crate::intake::Kept;
 use crate::recheck::digest_on_disk;
-use crate::{BLOCK_LENGTH, BlockBuf, Hash32, PieceIndex, StorageError, Store, Truth};
+use crate::{BLOCK_LENGTH, Block, BlockBuf, Hash32, PieceIndex, StorageError, Store, Truth, merkle_root};
 
 /// What all pieces of an intake are worked on with.
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) store: Arc<Store>,
-    truth: Arc<Truth>,
+    pub(super) truth: Arc<Truth>,
     events: Sender<IntakeEvent>,
     /// Attempts begun and neither decided nor cancelled.
     pending: AtomicUsize,
@@ -112,6 +116,8 @@ struct Progress {
     left: u32,
     /// [`Store::losses`] when the attempt began.
     losses: u64,
+    /// The leaves that were found, of an attempt in doubt.
+    doubted: Option<Box<[Hash32]>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +133,10 @@ enum Outcome {
     Open(Box<Progress>),
     /// All hashes match, all bytes are written.
     True,
-    /// A hash does not match.
-    False(Verdict),
+    /// The v2 hash does not match, the bytes are written: the leaves tell, or will, which blocks are bad.
+    Doubtful(Box<Progress>),
+    /// A hash does not match, and nothing can tell which block is bad.
+    False,
 }
 
 impl PieceWork {
@@ -172,7 +180,7 @@ impl PieceWork {
     }
 
     /// Works on what is queued until nothing is: the job of a worker.
-    pub(super) fn drain(&self, bench: &Bench) {
+    pub(super) fn drain(self: &Arc<Self>, bench: &Bench) {
         loop {
             let mut state = self.lock();
             let Some(run) = state.inbox.pop_front() else {
@@ -190,6 +198,7 @@ impl PieceWork {
             match result {
                 None => {}
                 Some(Ok(Outcome::Open(progress))) => self.lock().progress = Some(progress),
+                Some(Ok(Outcome::Doubtful(progress))) => self.doubt(bench, attempt, progress),
                 Some(result) => self.decide(bench, attempt, result),
             }
         }
@@ -202,22 +211,14 @@ impl PieceWork {
         }
         let piece = self.piece;
         let event = match result {
-            Ok(Outcome::Open(_)) => return,
+            Ok(Outcome::Open(_) | Outcome::Doubtful(_)) => return,
             Ok(Outcome::True) => {
-                bench.truth.drop_leaves(piece);
+                // In this order: whoever gives leaves looks afterwards whether they came too late.
                 bench.store.complete(piece);
+                bench.truth.drop_leaves(piece);
                 IntakeEvent::Verified(piece)
             }
-            Ok(Outcome::False(verdict)) => {
-                let layout = bench.store.layout();
-                let bad = match verdict {
-                    Verdict::False(Some(leaves)) => {
-                        bad_blocks(&bench.truth, piece, &leaves, |index| layout.block(piece, index))
-                    }
-                    _ => Vec::new(),
-                };
-                IntakeEvent::Corrupt { piece, bad }
-            }
+            Ok(Outcome::False) => IntakeEvent::Corrupt { piece, kept: None },
             Err(error) => IntakeEvent::Failed { piece, error },
         };
         // Nobody listens any more when the transfer was removed.
@@ -225,8 +226,32 @@ impl PieceWork {
         bench.pending.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Keeps the attempt open, and tells that it failed.
+    fn doubt(self: &Arc<Self>, bench: &Bench, attempt: u32, progress: Box<Progress>) {
+        self.lock().progress = Some(progress);
+        if self.is_live(attempt) {
+            let kept = Some(Kept { work: Arc::clone(self), attempt });
+            let _ = bench.events.blocking_send(IntakeEvent::Corrupt { piece: self.piece, kept });
+        }
+    }
+
+    /// The blocks of an attempt in doubt that are bad by the leaves that are known now. They have to come again, and the attempt is no
+    /// longer in doubt. None while the leaves are not known, or of an attempt that is not in doubt.
+    pub(super) fn convict(&self, bench: &Bench, attempt: u32) -> Vec<Block> {
+        let mut state = self.lock();
+        let progress = state.progress.as_mut().filter(|progress| progress.attempt == attempt);
+        let Some(progress) = progress else { return Vec::new() };
+        let Some(found) = &progress.doubted else { return Vec::new() };
+        let layout = bench.store.layout();
+        let bad = bad_blocks(&bench.truth, self.piece, found, |index| layout.block(self.piece, index));
+        if !bad.is_empty() {
+            progress.reopen(&bad);
+        }
+        bad
+    }
+
     /// Hashes and writes a run. A piece whose last run this is gets its verdict before the run is written, so a bad piece
-    /// of one run never touches the disk.
+    /// of one run never touches the disk, unless its good blocks can be told from the bad ones.
     fn work_on(
         &self,
         bench: &Bench,
@@ -270,14 +295,27 @@ impl PieceWork {
             }
             return Ok(Outcome::Open(progress));
         }
-        if let verdict @ Verdict::False(_) = progress.digest.finish() {
-            return Ok(Outcome::False(verdict));
+        if let Verdict::False(found) = progress.digest.finish() {
+            let Some(found) = found.filter(|found| self.differs(bench, found)) else {
+                return Ok(Outcome::False);
+            };
+            self.write(store, run)?;
+            let mut doubtful = self.start(bench, run.attempt)?;
+            doubtful.losses = progress.losses;
+            doubtful.keep(found);
+            return Ok(Outcome::Doubtful(doubtful));
         }
         self.write(store, run)?;
         if store.losses() != progress.losses {
             self.verify_on_disk(bench)?;
         }
         Ok(Outcome::True)
+    }
+
+    /// Whether these leaves are not those of the v2 hash.
+    fn differs(&self, bench: &Bench, leaves: &[Hash32]) -> bool {
+        let truth = bench.truth.v2_piece(self.piece);
+        truth.is_some_and(|truth| merkle_root(leaves, truth.width, [0; 32]) != truth.hash)
     }
 
     fn start(&self, bench: &Bench, attempt: u32) -> Result<Box<Progress>, StorageError> {
@@ -292,7 +330,8 @@ impl PieceWork {
         let left = settled.iter().filter(|settled| **settled == Settled::No).count() as u32;
         // Without a v1 hash nothing waits for its turn.
         let next = if digest.needs_order() { 0 } else { self.blocks };
-        Ok(Box::new(Progress { attempt, digest, next, settled, left, losses: bench.store.losses() }))
+        let losses = bench.store.losses();
+        Ok(Box::new(Progress { attempt, digest, next, settled, left, losses, doubted: None }))
     }
 
     /// Takes the v1 hash over padding, and over blocks that came too early and were written: those are read back.
@@ -342,5 +381,30 @@ impl PieceWork {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    /// Everything is on disk, its leaves are these, and some are wrong. The v1 hash begins anew, for it went over bad blocks.
+    fn keep(&mut self, found: Box<[Hash32]>) {
+        for settled in self.settled.iter_mut().filter(|settled| **settled == Settled::No) {
+            *settled = Settled::Written;
+        }
+        self.left = 0;
+        for (index, leaf) in (0..).zip(&found) {
+            self.digest.put_leaf(index, *leaf);
+        }
+        self.doubted = Some(found);
+    }
+
+    /// These blocks have to come again.
+    fn reopen(&mut self, bad: &[Block]) {
+        for block in bad {
+            if let Some(settled) = self.settled.get_mut((block.begin / BLOCK_LENGTH) as usize) {
+                *settled = Settled::No;
+            }
+        }
+        self.left = bad.len() as u32;
+        self.doubted = None;
     }
 }

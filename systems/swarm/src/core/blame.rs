@@ -2,7 +2,7 @@
 //!
 //! The core sees no data, only who sent which block of a piece that proved corrupt:
 //!
-//! - Blocks proven bad one by one (a v2 tree) convict their senders.
+//! - Blocks proven bad one by one (a hash tree: `inquiry`) convict their senders.
 //! - One sender for the whole piece convicts it.
 //! - Several senders: none is convicted, all are on *parole*. From then on a suspect fetches pieces alone, so that the next
 //!   verdict on a piece of its own either clears or convicts it; and the piece itself is fetched anew from a single peer.

@@ -175,6 +175,7 @@ impl Swarm {
     /// Forgets what was gathered of a piece and takes its requests back; it may be begun anew.
     pub(super) fn give_up(&mut self, now: Instant, piece: PieceIndex) {
         let Some(partial) = self.picker.partials.end(piece) else { return };
+        self.inquiries.close(piece);
         if partial.asked() > 0 {
             self.take_back(now, |asked| asked.piece == piece);
         }
@@ -330,6 +331,7 @@ impl Swarm {
         if !self.picker.have.insert(piece) {
             return;
         }
+        self.inquiries.close(piece);
         if let Some(partial) = partial {
             if partial.asked() > 0 {
                 self.take_back(now, |asked| asked.piece == piece);
@@ -364,9 +366,29 @@ impl Swarm {
         }
     }
 
-    /// A piece did not match its hash.
-    pub(super) fn on_corrupt(&mut self, now: Instant, piece: PieceIndex, bad: &[Block]) {
+    /// A piece did not match its hash. Where its blocks are kept, the bad ones are fetched again, or asked about.
+    pub(super) fn on_corrupt(&mut self, now: Instant, piece: PieceIndex, bad: &[Block], kept: bool) {
+        if kept && !bad.is_empty() {
+            self.on_proven(now, piece, bad);
+        } else if !kept {
+            self.on_false(now, piece, bad);
+        } else if !self.doubt(now, piece) {
+            self.fetch_anew(now, piece);
+        }
+    }
+
+    /// Which blocks of a piece are bad cannot be found out: all are dropped.
+    pub(super) fn fetch_anew(&mut self, now: Instant, piece: PieceIndex) {
+        if self.picker.partials.get(piece).is_some() {
+            self.outputs.push_back(Output::Discard { piece });
+        }
+        self.on_false(now, piece, &[]);
+    }
+
+    /// A piece is corrupt, and nothing is left of it.
+    fn on_false(&mut self, now: Instant, piece: PieceIndex, bad: &[Block]) {
         let Some(partial) = self.picker.partials.end(piece) else { return };
+        self.inquiries.close(piece);
         if partial.asked() > 0 {
             self.take_back(now, |asked| asked.piece == piece);
         }
@@ -399,7 +421,7 @@ impl Swarm {
     }
 
     /// Never again talks to the host of a peer.
-    fn ban(&mut self, now: Instant, key: PeerKey) {
+    pub(super) fn ban(&mut self, now: Instant, key: PeerKey) {
         let Some(address) = self.host_of(key) else { return };
         self.blame.convict(key, address.ip());
         self.book.ban(address.ip());

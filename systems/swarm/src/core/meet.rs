@@ -117,6 +117,7 @@ impl Swarm {
     pub(super) fn on_left(&mut self, now: Instant, key: PeerKey, parting: Parting) {
         self.take_back_from(now, key, |_, _| true, false);
         self.disown(now, key);
+        self.inquiries.left(key);
         let Some(mut peer) = self.peers.remove(&key) else { return };
         self.uncount(&mut peer);
         if peer.download.total() > 0 {

@@ -9,7 +9,7 @@
 //! - `picker` which block to ask of a peer, over `availability` (copies of each piece), `partial` (pieces that have been begun)
 //!   and `wishes` (priorities, deadlines); `endgame` which blocks to ask for twice; `pipeline` how many; `snub` for how long.
 //! - `choke` whom to serve, `superseed` what to show while super-seeding.
-//! - `dial` whom to connect to, by `priority` (BEP 40); `blame` whom to ban.
+//! - `dial` whom to connect to, by `priority` (BEP 40); `blame` whom to ban, and `inquiry` whom to ask for proof.
 //! - `fetch`, `serve` and `meet` are the three halves of [`Swarm`] that put this into effect: downloading, uploading, peers
 //!   that come and go.
 //!
@@ -22,6 +22,7 @@ mod choke;
 mod dial;
 mod endgame;
 mod fetch;
+mod inquiry;
 pub mod limit;
 mod meet;
 mod partial;
@@ -54,6 +55,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use blame::Blame;
 use choke::Choker;
 use dial::Book;
+use inquiry::Inquiries;
 use peer::Peer;
 use picker::Picker;
 use rate::Rate;
@@ -74,6 +76,7 @@ pub struct Swarm {
     peers: BTreeMap<PeerKey, Peer>,
     book: Book,
     blame: Blame,
+    inquiries: Inquiries,
     choker: Choker,
     super_seed: Option<Box<SuperSeed>>,
     reveal: Option<Reveal>,
@@ -122,6 +125,7 @@ impl Swarm {
             peers: BTreeMap::new(),
             book: Book::default(),
             blame: Blame::default(),
+            inquiries: Inquiries::default(),
             choker: Choker::new(now),
             super_seed: None,
             reveal: None,
@@ -194,7 +198,9 @@ impl Swarm {
             Input::Rejected { peer, blocks } => self.on_rejected(now, peer, blocks),
             Input::Sent { peer, bytes } => self.on_sent(now, peer, bytes),
             Input::Verified { piece } => self.on_verified(now, piece),
-            Input::Corrupt { piece, bad } => self.on_corrupt(now, piece, bad),
+            Input::Corrupt { piece, bad, kept } => self.on_corrupt(now, piece, bad, kept),
+            Input::Proves { peer } => self.on_proves(peer),
+            Input::Unproven { peer, piece } => self.on_unproven(peer, piece),
             Input::Lost { piece } => self.on_lost(now, piece),
             Input::Knowable { pieces, known } => self.on_knowable(now, pieces, known),
             Input::Flow { fetching, serving } => self.on_flow(now, fetching, serving),
@@ -218,7 +224,7 @@ impl Swarm {
         let round = (!self.peers.is_empty()).then(|| self.choker.next_round());
         let ready = self.no_room_until.filter(|_| self.book.has_ready());
         let dial = ready.or(self.book.next_at().max(self.no_room_until)).filter(|_| self.may_dial());
-        [look, round, dial].into_iter().flatten().min()
+        [look, round, dial, self.inquiries.timeout()].into_iter().flatten().min()
     }
 
     /// The verified pieces.
@@ -251,6 +257,7 @@ impl Swarm {
         if self.choker.is_due(now) {
             self.choke_round(now);
         }
+        self.inquire(now);
         self.picker.drain(self.config.buffered_max);
         // Offering work may free nothing and change no epoch: this ends.
         while self.offered != self.picker.epoch || !self.hungry.is_empty() {

@@ -36,6 +36,8 @@ pub(super) struct Partial {
     spare: Vec<(u32, PeerKey)>,
     /// Only this peer may send blocks of it, because somebody is suspected.
     pub(super) owner: Option<PeerKey>,
+    /// It proved corrupt, and somebody is asked which block is bad.
+    pub(super) doubted: bool,
 }
 
 /// What became of a request that ended without data.
@@ -63,7 +65,17 @@ impl Partial {
                 }
             }
         }
-        Self { piece, blocks, free, asked: 0, cursor: 0, bytes: 0, spare: Vec::new(), owner: None }
+        Self {
+            piece,
+            blocks,
+            free,
+            asked: 0,
+            cursor: 0,
+            bytes: 0,
+            spare: Vec::new(),
+            owner: None,
+            doubted: false,
+        }
     }
 
     pub(super) fn state(&self, index: u32) -> Option<BlockState> {
@@ -163,7 +175,7 @@ impl Partials {
     }
 
     /// Received bytes that wait for their verdict or for blocks that are on their way. Pieces that are stuck because nobody
-    /// is asked for the rest do not count: they must not keep others from being begun for ever.
+    /// is asked for the rest do not count, nor do doubted ones: they must not keep others from being begun.
     pub(super) fn buffered(&self) -> u64 {
         self.buffered
     }
@@ -280,6 +292,23 @@ impl Partials {
         others
     }
 
+    /// A block that was here is bad: it is missing again. Returns who sent it.
+    pub(super) fn take_out(&mut self, piece: PieceIndex, index: u32, length: u32) -> Option<PeerKey> {
+        let sender = self.get(piece)?.sender(index)?;
+        self.change(piece, |partial| {
+            partial.blocks[index as usize] = BlockState::Free;
+            partial.cursor = partial.cursor.min(index);
+            partial.free += 1;
+            partial.bytes -= u64::from(length);
+        });
+        Some(sender)
+    }
+
+    /// Whether it is being found out which block of a piece is bad.
+    pub(super) fn set_doubted(&mut self, piece: PieceIndex, doubted: bool) {
+        self.change(piece, |partial| partial.doubted = doubted);
+    }
+
     /// Lets only this peer send blocks of a piece, or anyone.
     pub(super) fn set_owner(&mut self, piece: PieceIndex, owner: Option<PeerKey>) {
         self.change(piece, |partial| partial.owner = owner);
@@ -302,7 +331,7 @@ impl Partials {
 
 /// What a piece adds to [`Partials::buffered`].
 fn counted(partial: &Partial) -> u64 {
-    if partial.asked > 0 || partial.is_complete() { partial.bytes } else { 0 }
+    if !partial.doubted && (partial.asked > 0 || partial.is_complete()) { partial.bytes } else { 0 }
 }
 
 /// The number of a block within its piece, if it is one that the engine asks for: aligned, whole, inside the content.

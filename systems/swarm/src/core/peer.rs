@@ -63,6 +63,10 @@ pub(super) struct Peer {
     pub(super) unrequested: u32,
     /// Suspected of bad data: fetches pieces alone until one proves it right or wrong.
     pub(super) on_parole: bool,
+    /// It can be asked for the hashes of blocks.
+    pub(super) proves: bool,
+    /// Questions for hashes that it left unanswered, one after the other.
+    pub(super) unproven: u8,
 
     pub(super) choked: bool,
     pub(super) interested: bool,
@@ -94,6 +98,8 @@ impl Peer {
             download: Rate::new(now),
             unrequested: 0,
             on_parole: false,
+            proves: false,
+            unproven: 0,
             choked: true,
             interested: false,
             upload_only: caps.serves_only,

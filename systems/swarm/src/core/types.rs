@@ -237,12 +237,27 @@ pub enum Input<'a> {
         /// Which.
         piece: PieceIndex,
     },
-    /// The piece did not match its hash.
+    /// The piece did not match its hash, or some of its blocks, complete or not, proved bad.
     Corrupt {
         /// Which.
         piece: PieceIndex,
         /// Blocks proven bad; empty when only the piece as a whole is known to be bad.
         bad: &'a [Block],
+        /// The other blocks are kept, until [`Output::Discard`]: only bad ones need be fetched again, once they are known. Else all are gone.
+        kept: bool,
+    },
+    /// A peer can be asked for the hashes of a piece's blocks ([`Output::Prove`]).
+    Proves {
+        /// Who.
+        peer: PeerKey,
+    },
+    /// A peer that was asked for the hashes of a piece's blocks will not say them. If it does, the blocks that are bad by them
+    /// come as [`Input::Corrupt`].
+    Unproven {
+        /// Who.
+        peer: PeerKey,
+        /// Which.
+        piece: PieceIndex,
     },
     /// A piece could not be written or was lost (changed file): it is missing again.
     Lost {
@@ -379,6 +394,13 @@ pub enum Output {
     },
     /// Tell everyone that a piece is gone (BEP 54, where the peer knows it).
     Retract {
+        /// Which.
+        piece: PieceIndex,
+    },
+    /// Ask a peer for the hashes of a piece's blocks: one of them is bad.
+    Prove {
+        /// Whom.
+        peer: PeerKey,
         /// Which.
         piece: PieceIndex,
     },

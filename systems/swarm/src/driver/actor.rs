@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use peerage_content::{Intake, IntakeEvent, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth, Yielded};
+use peerage_content::{
+    Arrived, Intake, IntakeEvent, Kept, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth, Yielded,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -342,12 +344,7 @@ impl Actor {
                 for arrived in blocks {
                     let block = arrived.block;
                     if self.core.receive(now, peer, block) == Received::Wanted {
-                        if self.checking.is_none() {
-                            self.intake().accept(arrived);
-                        } else {
-                            // It was on its way when checking began, and nothing is written while files are read.
-                            self.core.handle(now, Input::Lost { piece: block.piece });
-                        }
+                        self.take_in(now, arrived);
                     }
                     // A piece that is to be dropped is dropped before any further block of it comes.
                     self.carry_out();
@@ -355,6 +352,8 @@ impl Actor {
                 return;
             }
             WireEvent::FileChanged => return self.files_changed(now),
+            WireEvent::Proof { piece, known } => return self.proof(now, peer, piece, known),
+            WireEvent::Proves => Input::Proves { peer },
             WireEvent::Rejected(blocks) => {
                 return self.core.handle(now, Input::Rejected { peer, blocks: &blocks });
             }
@@ -371,6 +370,19 @@ impl Actor {
             WireEvent::Sent(bytes) => Input::Sent { peer, bytes },
         };
         self.core.handle(now, input);
+    }
+
+    /// A block that the core wants.
+    fn take_in(&mut self, now: Instant, arrived: Arrived) {
+        let block = arrived.block;
+        if self.checking.is_some() {
+            // It was on its way when checking began, and nothing is written while files are read.
+            self.core.handle(now, Input::Lost { piece: block.piece });
+        } else if self.intake().refutes(&arrived) {
+            self.core.handle(now, Input::Corrupt { piece: block.piece, bad: &[block], kept: true });
+        } else {
+            self.intake().accept(arrived);
+        }
     }
 
     fn intake(&mut self) -> &mut Intake {
@@ -397,10 +409,7 @@ impl Actor {
                 self.stalls = 0;
                 self.wake(piece);
             }
-            IntakeEvent::Corrupt { piece, bad } => {
-                debug!(piece, blocks = bad.len(), "piece does not match its hash");
-                self.core.handle(now, Input::Corrupt { piece, bad: &bad });
-            }
+            IntakeEvent::Corrupt { piece, kept } => self.corrupt(now, piece, kept),
             IntakeEvent::Failed { piece, error } => {
                 self.core.handle(now, Input::Lost { piece });
                 if let Some(intake) = &mut self.intake {
@@ -412,6 +421,29 @@ impl Actor {
         }
         self.heed_losses(now);
         self.carry_out();
+    }
+
+    /// A piece does not match its hash.
+    fn corrupt(&mut self, now: Instant, piece: PieceIndex, kept: Option<Kept>) {
+        debug!(piece, "piece does not match its hash");
+        let Some(kept) = kept else {
+            return self.core.handle(now, Input::Corrupt { piece, bad: &[], kept: false });
+        };
+        // Else it was given up while its verdict was on its way.
+        if let Some(bad) = self.intake().keep(kept) {
+            self.core.handle(now, Input::Corrupt { piece, bad: &bad, kept: true });
+        }
+    }
+
+    /// A peer was asked for the hashes of a piece's blocks.
+    fn proof(&mut self, now: Instant, peer: PeerKey, piece: PieceIndex, known: bool) {
+        if !known {
+            return self.core.handle(now, Input::Unproven { peer, piece });
+        }
+        let bad = self.intake.as_mut().map(|intake| intake.convict(piece)).unwrap_or_default();
+        if !bad.is_empty() {
+            self.core.handle(now, Input::Corrupt { piece, bad: &bad, kept: true });
+        }
     }
 
     fn wake(&mut self, piece: PieceIndex) {
@@ -512,6 +544,7 @@ impl Actor {
             Output::Announce { peer: Some(peer), piece } => self.order(peer, Order::Have(piece)),
             Output::Announce { peer: None, piece } => self.broadcast(|| Order::Have(piece)),
             Output::Retract { piece } => self.broadcast(|| Order::DontHave(piece)),
+            Output::Prove { peer, piece } => self.order(peer, Order::Prove(piece)),
             Output::Discard { piece } => {
                 if let Some(intake) = &mut self.intake {
                     intake.discard(piece);

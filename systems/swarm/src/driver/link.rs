@@ -29,6 +29,8 @@ pub enum Order {
     DontHave(PieceIndex),
     /// Tell whether we will download nothing (more).
     UploadOnly(bool),
+    /// Ask the peer for the hashes of a piece's blocks; [`WireEvent::Proof`] answers. Only of one that [`WireEvent::Proves`].
+    Prove(PieceIndex),
     /// Close the connection.
     Close(Dismissal),
 }
@@ -61,6 +63,15 @@ pub enum WireEvent {
     AllowedFast(PieceIndex),
     /// It will not answer these.
     Rejected(Vec<Block>),
+    /// It can be asked for the hashes of a piece's blocks.
+    Proves,
+    /// What an [`Order::Prove`] led to.
+    Proof {
+        /// Which piece.
+        piece: PieceIndex,
+        /// The truth has the hashes now. Else the peer will not say them.
+        known: bool,
+    },
     /// Block bytes that went out.
     Sent(u64),
     /// Serving found that a shared file changed.

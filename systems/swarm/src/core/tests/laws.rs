@@ -16,7 +16,13 @@ const PEERS: usize = 6;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Join { host: u32, has: BTreeSet<PieceIndex>, fast: bool, requests_max: usize, choking: bool },
+    Join {
+        host: u32,
+        has: BTreeSet<PieceIndex>,
+        fast: bool,
+        requests_max: usize,
+        choking: bool,
+    },
     Leave(usize),
     Has(usize, BTreeSet<PieceIndex>),
     Have(usize, PieceIndex),
@@ -29,6 +35,12 @@ enum Step {
     Answer(usize, usize),
     Stray(usize, PieceIndex, u32, u32),
     Verdict(bool, bool),
+    /// A piece fails whose other blocks are kept; whether the bad one is known.
+    Doubt(bool),
+    Proves(usize),
+    Unproven(usize, PieceIndex),
+    /// The bad block of a piece becomes known.
+    Proof(PieceIndex),
     Verified(PieceIndex),
     Lost(PieceIndex),
     Known(PieceIndex, PieceIndex, bool),
@@ -65,6 +77,10 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (peer(), 0..4_usize).prop_map(|(peer, at)| Step::Answer(peer, at)),
         1 => (peer(), piece(), 0..70_000_u32, 0..20_000_u32).prop_map(|(a, b, c, d)| Step::Stray(a, b, c, d)),
         6 => (prop::bool::weighted(0.7), any::<bool>()).prop_map(|(good, proof)| Step::Verdict(good, proof)),
+        5 => prop::bool::weighted(0.2).prop_map(Step::Doubt),
+        4 => peer().prop_map(Step::Proves),
+        2 => (peer(), piece()).prop_map(|(peer, piece)| Step::Unproven(peer, piece)),
+        2 => piece().prop_map(Step::Proof),
         1 => piece().prop_map(Step::Verified),
         1 => piece().prop_map(Step::Lost),
         1 => (piece(), piece(), any::<bool>()).prop_map(|(from, to, known)| Step::Known(from, to, known)),
@@ -167,6 +183,27 @@ fn apply(rig: &mut Rig, step: Step) {
             } else {
                 let bad = [rig.layout.block(piece, 0)];
                 rig.corrupt(piece, if proof { &bad } else { &[] });
+            }
+        }
+        Step::Doubt(known) => {
+            let Some(&piece) = rig.complete().first() else { return };
+            let bad = [rig.layout.block(piece, 1)];
+            rig.corrupt_kept(piece, if known { &bad } else { &[] });
+        }
+        Step::Proves(at) => {
+            if let Some(peer) = chosen(rig, at) {
+                rig.input(Input::Proves { peer });
+            }
+        }
+        Step::Unproven(at, piece) => {
+            if let Some(peer) = chosen(rig, at) {
+                rig.input(Input::Unproven { peer, piece });
+            }
+        }
+        Step::Proof(piece) => {
+            let block = rig.layout.block(piece.min(PIECES - 1), 0);
+            if rig.gathered.get(&block.piece).is_some_and(|begins| begins.contains(&block.begin)) {
+                rig.corrupt_kept(block.piece, &[block]);
             }
         }
         Step::Verified(piece) => {

@@ -3,5 +3,6 @@
 mod fetching;
 mod laws;
 mod meeting;
+mod proving;
 mod rig;
 mod serving;

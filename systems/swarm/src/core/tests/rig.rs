@@ -198,7 +198,26 @@ impl Rig {
 
     pub(super) fn corrupt(&mut self, piece: PieceIndex, bad: &[Block]) {
         self.gathered.remove(&piece);
-        self.input(Input::Corrupt { piece, bad });
+        self.input(Input::Corrupt { piece, bad, kept: false });
+    }
+
+    /// The same where the other blocks are kept.
+    pub(super) fn corrupt_kept(&mut self, piece: PieceIndex, bad: &[Block]) {
+        if let Some(begins) = self.gathered.get_mut(&piece) {
+            begins.retain(|begin| bad.iter().all(|block| block.begin != *begin));
+        }
+        self.input(Input::Corrupt { piece, bad, kept: true });
+    }
+
+    /// A peer that can be asked for hashes.
+    pub(super) fn join_proving(
+        &mut self,
+        caps: PeerCaps,
+        has: impl IntoIterator<Item = PieceIndex>,
+    ) -> PeerKey {
+        let peer = self.join(caps, has);
+        self.input(Input::Proves { peer });
+        peer
     }
 
     /// Everybody answers everything, and complete pieces are verified, until nothing moves or `steps` blocks were sent.
@@ -369,7 +388,10 @@ impl Rig {
             }
             assert_eq!(asked, partial.asked());
             assert_eq!(picker.partials.open().any(|open| open.piece == partial.piece), partial.is_open());
-            buffered += if asked > 0 || partial.is_complete() { bytes } else { 0 };
+            assert_eq!(partial.doubted, swarm.inquiries.contains(partial.piece));
+            assert!(!partial.doubted || partial.is_complete(), "what is doubted is all here");
+            let counts = !partial.doubted && (asked > 0 || partial.is_complete());
+            buffered += if counts { bytes } else { 0 };
         }
         assert_eq!(buffered, picker.partials.buffered());
     }
