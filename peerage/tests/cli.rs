@@ -142,6 +142,8 @@ fn bad_values_are_bad_usage() {
         (&["get", "x", "-o", "-", "--stream"], "stdout takes the file alone"),
         (&["limit"], "--up RATE"),
         (&["share", "x", "--tracker", "not a url"], "not a url"),
+        (&["share", "x", "--web-seed", "http://"], "web seed URL names no host"),
+        (&["share", "x", "--web-seed", "example.com/x"], "web seed URL names no protocol"),
         (&["share", "x", "--web-seed", "file:///etc/passwd"], "web seed protocol \"file\" is not supported"),
         (&["config", "set", "lissten", "x"], "there is no key"),
     ] {

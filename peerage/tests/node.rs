@@ -124,6 +124,10 @@ async fn what_is_refused_leaves_nothing_behind() {
     let request = get(folder.path(), &"ab".repeat(20), TransferOptions::default());
     let refused = node.add(AddRequest::Get(GetRequest { only: vec!["[".to_owned()], ..request })).await;
     assert!(matches!(refused, Err(AddError::BadGlob { .. })), "{refused:?}");
+    let AddRequest::Share(mut nowhere) = share(folder.path()) else { unreachable!() };
+    nowhere.author.web_seeds = vec!["http://".to_owned()];
+    let refused = node.add(AddRequest::Share(nowhere)).await;
+    assert!(matches!(refused, Err(AddError::Refused { what: "the web seed", .. })), "{refused:?}");
     assert!(node.list().await.is_empty());
     assert!(kept(folder.path()).is_empty(), "{:?}", kept(folder.path()));
     node.stop().await;

@@ -144,6 +144,15 @@ pub fn is_of_another_day(error: &reqwest::Error) -> bool {
     false
 }
 
+/// What a text lacks to be a URL, in words of those who write one; `None`: something else is wrong with it.
+pub(crate) fn missing_part(error: url::ParseError) -> Option<&'static str> {
+    match error {
+        url::ParseError::RelativeUrlWithoutBase => Some("protocol"),
+        url::ParseError::EmptyHost => Some("host"),
+        _ => None,
+    }
+}
+
 /// The innermost cause is what helps; the URL in reqwest's own words may hold a secret.
 pub(crate) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();

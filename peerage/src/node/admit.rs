@@ -7,6 +7,7 @@ use peerage_bittorrent::hash::InfoHashes;
 use peerage_bittorrent::magnet::{Magnet, MagnetError};
 use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::tracker::TrackerUrl;
+use peerage_bittorrent::webseed::WebSeed;
 
 use super::entry::{Entry, Facts, now};
 use super::error::AddError;
@@ -220,6 +221,12 @@ fn identify(request: AddRequest) -> Result<Identified, AddError> {
             for url in share.author.trackers.iter().flatten() {
                 TrackerUrl::parse(url).map_err(|why| AddError::Refused {
                     what: "the tracker",
+                    why: format!("{url:?}: {why}").into(),
+                })?;
+            }
+            for url in &share.author.web_seeds {
+                WebSeed::new(url, None).map_err(|why| AddError::Refused {
+                    what: "the web seed",
                     why: format!("{url:?}: {why}").into(),
                 })?;
             }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::{Host, Url};
 
+use crate::web::missing_part;
+
 /// Bytes of an announce URL; longer ones are not addresses but ammunition.
 const URL_LENGTH_MAX: usize = 2_048;
 
@@ -32,13 +34,19 @@ pub enum TrackerUrlError {
     TooLong(usize),
     /// Not a URL.
     #[error("tracker URL is not a URL: {0}")]
-    Syntax(#[from] url::ParseError),
+    Syntax(url::ParseError),
     /// WebSocket trackers and the like.
     #[error("tracker protocol {0:?} is not supported")]
     Scheme(String),
-    /// A URL without a host, or a UDP one without a port.
+    /// A URL without a protocol or host, or a UDP one without a port.
     #[error("tracker URL names no {0}")]
     Missing(&'static str),
+}
+
+impl From<url::ParseError> for TrackerUrlError {
+    fn from(error: url::ParseError) -> Self {
+        missing_part(error).map_or(Self::Syntax(error), Self::Missing)
+    }
 }
 
 impl TrackerUrl {
@@ -141,8 +149,9 @@ mod tests {
         assert_eq!(refused("udp://t.example/announce"), "tracker URL names no port");
         assert_eq!(refused("http://t.example:0/announce"), "tracker URL names no port");
         assert_eq!(refused("wss://t.example"), "tracker protocol \"wss\" is not supported");
-        assert_eq!(refused("udp://:80/announce"), "tracker URL is not a URL: empty host");
-        assert_eq!(refused("announce"), "tracker URL is not a URL: relative URL without a base");
+        assert_eq!(refused("udp://:80/announce"), "tracker URL names no host");
+        assert_eq!(refused("http://[::g]/announce"), "tracker URL is not a URL: invalid IPv6 address");
+        assert_eq!(refused("announce"), "tracker URL names no protocol");
         assert_eq!(
             refused(&format!("http://{}", "a".repeat(3_000))),
             "tracker URL of 3007 bytes is too long"

@@ -9,6 +9,7 @@ use url::{Host, Url};
 
 use super::answer::WebSeedFailure;
 use crate::address::{Reach, reach};
+use crate::web::missing_part;
 
 /// Bytes of a web seed's URL.
 const URL_LENGTH_MAX: usize = 2_048;
@@ -34,13 +35,22 @@ pub enum WebSeedUrlError {
     TooLong(usize),
     /// Not a URL.
     #[error("web seed URL is not a URL: {0}")]
-    Syntax(#[from] url::ParseError),
+    Syntax(url::ParseError),
+    /// A URL without a protocol or host.
+    #[error("web seed URL names no {0}")]
+    Missing(&'static str),
     /// FTP and the like.
     #[error("web seed protocol {0:?} is not supported")]
     Scheme(String),
     /// A service of this machine with a query: a torrent must not push buttons on it.
     #[error("web seed URL with a query leads to this machine")]
     LocalQuery,
+}
+
+impl From<url::ParseError> for WebSeedUrlError {
+    fn from(error: url::ParseError) -> Self {
+        missing_part(error).map_or(Self::Syntax(error), Self::Missing)
+    }
 }
 
 /// What a failure means for the transfer.
@@ -247,7 +257,11 @@ mod tests {
     fn urls_that_are_refused() {
         let refused = |url: &str| WebSeed::new(url, None).unwrap_err().to_string();
         assert_eq!(refused("ftp://e.com/"), "web seed protocol \"ftp\" is not supported");
-        assert_eq!(refused("pub/"), "web seed URL is not a URL: relative URL without a base");
+        assert_eq!(refused("pub/"), "web seed URL names no protocol");
+        for nowhere in ["http://", "https:///", "http://:80/", "http://?x", " http://# "] {
+            assert_eq!(refused(nowhere), "web seed URL names no host", "{nowhere}");
+        }
+        assert_eq!(refused("http://a b/"), "web seed URL is not a URL: invalid international domain name");
         for local in [
             "http://127.0.0.1/set?x=1",
             "http://localhost:8080/?x",
