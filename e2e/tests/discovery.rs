@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use peerage_e2e::faults::bencode::{dict, int};
-use peerage_e2e::faults::wire::{RawPeer, id};
+use peerage_e2e::faults::wire::{RawPeer, hash_bytes, id};
 use peerage_e2e::namespace::{add_lan, set_hosts};
 use peerage_e2e::peers::ear::{Ear, TRACKER_PORT};
 use peerage_e2e::peers::{Libtorrent, OpenTracker, Program};
@@ -100,11 +100,7 @@ fn a_private_torrent_is_not_found_without_its_tracker() {
 fn exchanger(address: &str, hash: &str, port: i64) -> RawPeer {
     let ids = dict(&[("ut_metadata", int(2)), ("ut_pex", int(1))]);
     let handshake = dict(&[("m", ids), ("p", int(port))]);
-    RawPeer::extended(address, &bytes_of(hash), &handshake).unwrap()
-}
-
-fn bytes_of(hash: &str) -> [u8; 20] {
-    std::array::from_fn(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap())
+    RawPeer::extended(address, &hash_bytes(hash), &handshake).unwrap()
 }
 
 /// The next message about an extension: its number, and the rest.

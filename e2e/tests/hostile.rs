@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use peerage_e2e::faults::bencode::{bytes, dict, int, text};
-use peerage_e2e::faults::wire::{RawPeer, extended_greeting, greeting, id, message, request};
+use peerage_e2e::faults::wire::{RawPeer, extended_greeting, greeting, hash_bytes, id, message, request};
 use peerage_e2e::faults::{ALONE, MemoryPeak, descriptors, words};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
@@ -43,7 +43,7 @@ impl Shared {
         let piece_length = metadata["piece_length"].as_u64().unwrap() as usize;
         // A v2 hash is cut for the greeting.
         let info_hash = metadata["info_hash_v1"].as_str().or(metadata["info_hash_v2"].as_str());
-        let info_hash = unhex(info_hash.unwrap());
+        let info_hash = hash_bytes(info_hash.unwrap());
         Self { film, share, link, info_hash, pieces: size.div_ceil(piece_length), folder }
     }
 
@@ -77,11 +77,6 @@ impl Shared {
 #[track_caller]
 fn assert_small(memory: &MemoryPeak) {
     assert!(memory.bytes() < MEMORY_MAX, "{} bytes of memory", memory.bytes());
-}
-
-fn unhex(text: &str) -> [u8; 20] {
-    let digits = (0..20).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap());
-    digits.collect::<Vec<_>>().try_into().unwrap()
 }
 
 /// Ways to break the protocol for which a peer is left, by name.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 
-use peerage_e2e::faults::wire::RawPeer;
+use peerage_e2e::faults::wire::{RawPeer, hash_bytes};
 use peerage_e2e::peers::{Libtorrent, Program};
 use peerage_e2e::sample::{self, Room};
 use peerage_e2e::{PATIENCE, Peerage, alone, peerage, until};
@@ -268,9 +268,7 @@ fn require_does_not_answer_a_plain_greeting() {
         let mut share = Peerage::share(&room.path("ours"), &[&flags[..], &ALONE].concat());
         let address = share.address();
         let hash = share.metadata()["info_hash_v1"].as_str().unwrap().to_owned();
-        let hash: Vec<u8> =
-            (0..20).map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap()).collect();
-        assert!(RawPeer::greet(&address, &hash.try_into().unwrap()).is_err());
+        assert!(RawPeer::greet(&address, &hash_bytes(&hash)).is_err());
         assert!(share.process.runs());
     });
 }

@@ -22,7 +22,7 @@ const RESUMABLE: &str = "link-";
 /// How long such a spool waits for that.
 const RESUMABLE_KEPT: Duration = Duration::from_secs(7 * 86_400);
 
-/// A folder of its own, deleted with what is in it unless it is kept or left.
+/// A folder of its own, deleted with what is in it unless it is left, or somebody has [adopted](adopt) it.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
@@ -92,16 +92,6 @@ impl Spool {
         &self.path
     }
 
-    /// Leaves it where it is for good: somebody else uses it.
-    ///
-    /// # Errors
-    /// The system's; it is deleted then.
-    pub fn keep(mut self) -> io::Result<()> {
-        File::create(mark(&self.folder))?;
-        self.stays = true;
-        Ok(())
-    }
-
     /// Leaves it for the same command to go on with.
     pub fn leave(mut self) {
         self.stays = true;
@@ -110,18 +100,34 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        if !self.stays {
+        if !self.stays && !mark(&self.folder).exists() {
             // It may be gone already, by `remove` with files.
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
 }
 
+/// Keeps the folder below `parent` that `path` lies in, whatever becomes of the process that made it. Nothing happens when `path` is
+/// somebody's own file.
+///
+/// # Errors
+/// The system's.
+pub fn adopt(parent: &Path, path: &Path) -> io::Result<()> {
+    match folder_of(parent, path) {
+        Some(folder) => File::create(mark(folder)).map(drop),
+        None => Ok(()),
+    }
+}
+
 /// The folder below `parent` that was kept for `path`, which lies in it; `None` when `path` is somebody's own file.
 pub fn kept(parent: &Path, path: &Path) -> Option<PathBuf> {
+    folder_of(parent, path).filter(|folder| mark(folder).exists()).map(Path::to_owned)
+}
+
+fn folder_of<'a>(parent: &Path, path: &'a Path) -> Option<&'a Path> {
     let folder = path.parent()?;
     let is_below = folder.parent()?.canonicalize().ok()? == parent.canonicalize().ok()?;
-    (is_below && mark(folder).exists()).then(|| folder.to_owned())
+    is_below.then_some(folder)
 }
 
 /// Deletes a folder that was kept.
@@ -218,7 +224,8 @@ mod tests {
         let spool = Spool::file(parent.path(), "a").unwrap();
         let path = spool.path().to_owned();
         fs::write(&path, "x").unwrap();
-        spool.keep().unwrap();
+        adopt(parent.path(), &path).unwrap();
+        drop(spool);
         sweep(parent.path()).unwrap();
         assert!(path.exists());
         assert_eq!(kept(parent.path(), parent.path()), None);

@@ -371,7 +371,8 @@ async fn the_daemon_does_what_it_is_told() {
         "the daemon: up 5M/s, down no limit\n"
     );
     assert_status(&home.run(&["limit", "1", "--down", "1k"]), 0);
-    assert_status(&home.run(&["remove", "2", "--files"]), 0);
+    // Named twice, done once.
+    assert_status(&home.run(&["remove", "2", "0202", "--files"]), 0);
     assert_status(&home.run(&["remove", "2"]), 1);
     assert_eq!(
         node.asked(),

@@ -283,6 +283,50 @@ fn what_a_daemon_has_from_stdin_goes_with_the_transfer() {
     }
 }
 
+/// The same bytes again: the second transfer turns out to be the first, and nothing is left of it.
+#[test]
+fn what_came_from_stdin_twice_is_kept_once() {
+    let ada = Machine::new();
+    let _daemon = ada.daemon();
+    fs::write(ada.path("input"), bytes(3, 50_000)).unwrap();
+    let stdin = ada.path(".local/share/peerage/stdin");
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        let mut share = ada.command(&["share", "-", "--background"]);
+        let shared = share.stdin(fs::File::open(ada.path("input")).unwrap()).output().unwrap();
+        let told = String::from_utf8_lossy(&shared.stderr).into_owned();
+        assert!(shared.status.success(), "{told}");
+        let mut kept: Vec<_> = fs::read_dir(&stdin).unwrap().map(|entry| entry.unwrap().path()).collect();
+        kept.sort();
+        found.push((kept, told.contains("lies at")));
+    }
+    let [(first, true), (second, false)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(first, second);
+    assert!(fs::read(first[0].join("stdin")).unwrap() == bytes(3, 50_000));
+}
+
+/// What an interrupted command left is not lost because the next one does not get as far.
+#[test]
+fn a_failed_start_leaves_what_was_on_its_way_to_stdout() {
+    let (ada, ben) = (Machine::new(), Machine::new());
+    let (_share, link) = shared(&ada);
+    let args = ["get", &link, "--only", "video.*", "-o", "-", "--no-dht", "--no-lan", "--listen"];
+    let mut get = ben.command(&[&args[..], &["127.0.0.1:0", "--limit-down", "64k"]].concat());
+    let mut get = get.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    get.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    kill_process(Pid::from_child(&get), Signal::INT).unwrap();
+    assert_eq!(get.wait().unwrap().code(), Some(130));
+    let left = || fs::read_dir(ben.path(".local/share/peerage/stdout")).unwrap().count();
+    assert_eq!(left(), 1);
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    assert!(ben.fail(&[&args[..], &[&taken]].concat()).contains("start the node"));
+    assert_eq!(left(), 1);
+    let whole = ben.run(&[&args[..], &["127.0.0.1:0"]].concat());
+    assert!(whole.stdout == bytes(1, 300_000));
+    assert_eq!(left(), 0);
+}
+
 #[test]
 fn a_daemon_that_does_not_start_in_the_background_says_why() {
     let ada = Machine::new();

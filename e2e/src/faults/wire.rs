@@ -134,6 +134,14 @@ impl RawPeer {
     }
 }
 
+/// The bytes of a v1 info hash in hexadecimal.
+///
+/// # Panics
+/// When it is none.
+pub fn hash_bytes(hex: &str) -> [u8; 20] {
+    std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+}
+
 /// The bytes of a greeting without extensions.
 pub fn greeting(info_hash: &[u8; 20]) -> Vec<u8> {
     let mut greeting = b"\x13BitTorrent protocol".to_vec();

@@ -20,8 +20,8 @@ use crate::control::Control;
 use crate::errors::{HintExt, usage};
 use crate::link;
 use crate::model::{
-    AddRequest, AnyPath, Event, FilePriority, FileView, GetRequest, PriorityRule, Problem, Role, SeedGoal,
-    TransferId, TransferOptions, TransferView,
+    AddRequest, AnyPath, Event, FilePriority, FileView, GetRequest, Link, PriorityRule, Problem, Role,
+    SeedGoal, TransferId, TransferOptions, TransferView,
 };
 use crate::spool::{STDOUT, Spool};
 use crate::stream::Stream;
@@ -142,6 +142,24 @@ enum Output {
 }
 
 impl Output {
+    fn new(app: &App, out: &Path, link: &Link) -> Result<Self> {
+        if !app.ui.raw {
+            let folder = std::path::absolute(out);
+            return Ok(Self::Folder(folder.with_context(|| format!("download into {}", Shown::path(out)))?));
+        }
+        let mut hasher = DefaultHasher::new();
+        serde_json::to_string(link)?.hash(&mut hasher);
+        let spool = Spool::resumable(&app.loaded.config.data_dir.join(STDOUT), hasher.finish());
+        Ok(Self::Stdout(spool.context("make a folder in the data directory for what goes to stdout")?))
+    }
+
+    /// What is there stays for the same command to go on with.
+    fn leave(self) {
+        if let Self::Stdout(spool) = self {
+            spool.leave();
+        }
+    }
+
     fn folder(&self) -> &Path {
         match self {
             Self::Folder(folder) => folder,
@@ -159,24 +177,26 @@ pub(super) async fn run(mut app: App, args: Get) -> Result<u8> {
     }
     let Some(link) = app.quit.unless(link::resolve(&args.link)).await else { return Ok(app.quit.status()) };
     let link = link?;
-    let output = if app.ui.raw {
-        let mut hasher = DefaultHasher::new();
-        serde_json::to_string(&link)?.hash(&mut hasher);
-        let spool = Spool::resumable(&app.loaded.config.data_dir.join(STDOUT), hasher.finish());
-        Output::Stdout(spool.context("make a folder in the data directory for what goes to stdout")?)
-    } else {
-        let folder = std::path::absolute(&out);
-        Output::Folder(folder.with_context(|| format!("download into {}", Shown::path(&out)))?)
-    };
     let Some(session) = app.quit.unless(session::open(&app, &args.node)).await else {
         return Ok(app.quit.status());
     };
     let session = session?;
+    // Only now: a spool that is not used is deleted, with what an earlier command left in it.
+    let ended = match Output::new(&app, &out, &link) {
+        Ok(output) => get(&app, &args, &session, output, link).await,
+        Err(error) => Err(error),
+    };
+    session.close().await;
+    ended
+}
+
+/// What the node is asked for.
+fn request(app: &App, args: &Get, session: &Session, output: &Output, link: Link) -> AddRequest {
     // Here the node ends when everything is there; a daemon goes on as it is configured.
     let usual = session.here.then_some(SeedGoal::NOTHING);
     // A reader comes behind the download, and may go back to what is there already: the transfer stays until it is done.
     let usual = if args.stream || app.ui.raw { Some(SeedGoal::default()) } else { usual };
-    let request = AddRequest::Get(GetRequest {
+    AddRequest::Get(GetRequest {
         link,
         folder: AnyPath(output.folder().to_owned()),
         only: args.only.clone(),
@@ -190,20 +210,21 @@ pub(super) async fn run(mut app: App, args: Get) -> Result<u8> {
             limits: args.limits.limits(),
             ..TransferOptions::default()
         },
-    });
-    let ended = get(&app, &args, &session, output, request).await;
-    session.close().await;
-    ended
+    })
 }
 
-async fn get(app: &App, args: &Get, session: &Session, output: Output, request: AddRequest) -> Result<u8> {
+async fn get(app: &App, args: &Get, session: &Session, output: Output, link: Link) -> Result<u8> {
     let began = Instant::now();
     let control = &*session.control;
+    let request = request(app, args, session, &output, link);
     let added = app.quit.unless(async {
         let added = control.add(request).await?;
         Ok::<_, Problem>((added, control.view(added.id).await?))
     });
-    let Some(added) = added.await else { return Ok(app.quit.status()) };
+    let Some(added) = added.await else {
+        output.leave();
+        return Ok(app.quit.status());
+    };
     let (added, view) = added?;
     app.ui.event(&Event::Added { transfer: Box::new(view.clone()) })?;
     let mut follower = Follower::new(app, control, added.id);

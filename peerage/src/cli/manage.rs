@@ -78,7 +78,10 @@ impl Which {
         }
         let mut found = Vec::new();
         for which in &self.which {
-            found.push(daemon.find(which).await?);
+            let id = daemon.find(which).await?;
+            if !found.contains(&id) {
+                found.push(id);
+            }
         }
         Ok(found)
     }

@@ -17,6 +17,7 @@ use crate::link::read_torrent;
 use crate::model::{
     AddRequest, AnyPath, Base64, Event, Problem, ShareRequest, TransferId, TransferOptions, TransferView,
 };
+use crate::spool::Spool;
 use crate::ui::{Shown, Size, Ui, count, qr_code};
 
 /// Share a file or a folder, or what comes in on stdin
@@ -105,17 +106,9 @@ pub(super) async fn run(mut app: App, args: Share) -> Result<u8> {
         return Ok(app.quit.status());
     };
     let session = session?;
-    let ended = share(&app, &args, &session, request, target).await;
-    if !session.here
-        && let (Ok(_), Some(spool)) = (&ended, spool)
-    {
-        // The daemon goes on serving it; `peerage remove` deletes it.
-        app.ui.say(format!(
-            "What was read from stdin lies at {} until the transfer is removed.",
-            Shown::path(spool.path())
-        ));
-        spool.keep().context("keep what was read from stdin")?;
-    }
+    // A daemon that takes what came from stdin keeps it.
+    let kept = spool.as_ref().filter(|_| !session.here).map(Spool::path);
+    let ended = share(&app, &args, &session, request, target, kept).await;
     session.close().await;
     ended
 }
@@ -126,6 +119,7 @@ async fn share(
     session: &Session,
     request: AddRequest,
     target: Option<Target>,
+    kept: Option<&Path>,
 ) -> Result<u8> {
     let control = &*session.control;
     let added = app.quit.unless(async {
@@ -145,7 +139,7 @@ async fn share(
     };
     let mut follower = Follower::new(app, control, added.id);
     let told = |step, view: &TransferView| {
-        if step == Step::Metadata { announce(&app.ui, args, view) } else { Ok(()) }
+        if step == Step::Metadata { announce(&app.ui, args, view, kept) } else { Ok(()) }
     };
     if let Some(target) = target {
         // The link comes when the hashes are there, and so does the torrent.
@@ -172,8 +166,8 @@ fn end(app: &App, session: &Session, ended: Ended, id: TransferId) -> Result<u8>
     }
 }
 
-/// The link as data, and what to do with it as talk.
-fn announce(ui: &Ui, args: &Share, view: &TransferView) -> Result<()> {
+/// The link as data, and what to do with it as talk; and where what came from stdin is `kept`, unless that was shared already.
+fn announce(ui: &Ui, args: &Share, view: &TransferView, kept: Option<&Path>) -> Result<()> {
     let Some(magnet) = &view.magnet else { return Ok(()) };
     ui.say(format!(
         "Sharing {}: {}, {}.",
@@ -185,6 +179,10 @@ fn announce(ui: &Ui, args: &Share, view: &TransferView) -> Result<()> {
         ui.data(magnet)?;
     }
     ui.say(format!("\nOn the other side:\n\n  {}\n", ui.painted("1", &format!("peerage get '{magnet}'"))));
+    if let Some(path) = kept.filter(|path| view.path.as_path() == *path) {
+        let path = Shown::path(path);
+        ui.say(format!("What was read from stdin lies at {path} until the transfer is removed."));
+    }
     if args.qr {
         match qr_code(magnet, ui.colour, ui.talk_columns()) {
             Ok(code) => ui.say(code),

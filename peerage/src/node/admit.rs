@@ -8,6 +8,7 @@ use peerage_bittorrent::magnet::{Magnet, MagnetError};
 use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::tracker::TrackerUrl;
 use peerage_bittorrent::webseed::WebSeed;
+use peerage_content::StorageError;
 
 use super::entry::{Entry, Facts, now};
 use super::error::AddError;
@@ -15,6 +16,7 @@ use super::select::Rules;
 use super::shelf::{Record, Slot};
 use super::{Entries, Inner, begin, life};
 use crate::model::{AddRequest, Event, Link, Problem, Role, State, TransferId};
+use crate::spool;
 
 /// Numbers of transfers that turned out to be another one; older ones are forgotten.
 const SAME_MAX: usize = 1_000;
@@ -64,11 +66,22 @@ impl Inner {
             priorities: Vec::new(),
             request,
         };
+        if resident {
+            self.adopt_spooled(&record.request)?;
+        }
         if let Some(torrent) = &torrent {
             slot.write_torrent(torrent)?;
         }
         slot.write_record(&record)?;
         Ok(self.place(id, slot, record, rules, hashes, name))
+    }
+
+    /// What came from stdin is the node's from now on: the command that read it may end.
+    fn adopt_spooled(&self, request: &AddRequest) -> Result<(), AddError> {
+        let AddRequest::Share(share) = request else { return Ok(()) };
+        let path = &share.path.0;
+        spool::adopt(&self.config.data_dir.join(spool::STDIN), path)
+            .map_err(|source| StorageError { attempt: "keep", path: path.clone(), source }.into())
     }
 
     /// The transfer that this is already.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use peerage_content::StorageError;
 use peerage_swarm::driver::Direction;
 
-use super::entry::limit;
+use super::entry::{Entry, limit};
 use super::select::{self, Rules};
 use super::shelf::Record;
 use super::{AddError, Inner, OpError, begin, life, state};
@@ -86,11 +86,7 @@ impl Inner {
         let deleted = tokio::task::spawn_blocking(move || {
             entry.clear();
             if let Some(folder) = spooled {
-                spool::release(&folder).map_err(|source| StorageError {
-                    attempt: "delete",
-                    path: folder,
-                    source,
-                })?;
+                release(folder)?;
             }
             files.map_or(Ok(()), |store| store.delete())
         });
@@ -152,6 +148,20 @@ impl Inner {
         Ok(())
     }
 
+    /// Deletes what came from stdin for a transfer that turned out to be another one, which has the same bytes.
+    pub(super) async fn discard_spooled(&self, entry: &Entry, same: TransferId) {
+        let path = entry.facts().path.clone();
+        let is_used = self.entry(same).is_ok_and(|other| other.facts().path == path);
+        if entry.role != Role::Share || is_used {
+            return;
+        }
+        if let Ok(Some(folder)) = self.spooled(&path).await
+            && let Ok(Err(error)) = tokio::task::spawn_blocking(move || release(folder)).await
+        {
+            tracing::warn!(error = error.in_full(), "what came from stdin is not deleted");
+        }
+    }
+
     /// The folder that was kept for a share that came from stdin; on the side, since the path may lead to a disk that does not answer.
     async fn spooled(&self, path: &Path) -> Result<Option<PathBuf>, OpError> {
         let (parent, path) = (self.config.data_dir.join(spool::STDIN), path.to_owned());
@@ -167,4 +177,8 @@ impl Inner {
             tracing::warn!(%error, "the limits will be forgotten at the next start");
         }
     }
+}
+
+fn release(folder: PathBuf) -> Result<(), StorageError> {
+    spool::release(&folder).map_err(|source| StorageError { attempt: "delete", path: folder, source })
 }

@@ -61,6 +61,7 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
             // Paused before it was begun: it waits for its resumption, off the network.
             Ok(()) => continue,
             Err(Fault::Same(other)) if !entry.slot.is_begun() => {
+                node.discard_spooled(&entry, other).await;
                 node.forget(&entry, Some(other));
                 let forgotten = entry.clone();
                 // The node may be stopping: then the next run finds out again.

@@ -19,6 +19,7 @@ use peerage::api::{Client, DaemonLock, Endpoint, serve};
 use peerage::control::{Answer, Control, Reader, Updates, watching};
 use peerage::errors::no_such_transfer;
 use peerage::model::*;
+use peerage::spool::{STDIN, adopt};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -150,6 +151,11 @@ impl Control for FakeNode {
         let mut view = a_transfer(id);
         match request {
             AddRequest::Share(share) => {
+                // As a daemon does.
+                let path = share.path.as_path();
+                if let Some(stdin) = path.ancestors().nth(2).filter(|folder| folder.ends_with(STDIN)) {
+                    adopt(stdin, path).unwrap();
+                }
                 view.role = Role::Share;
                 view.state = State::Seeding;
                 view.name = share.path.as_path().file_name().unwrap().into();
