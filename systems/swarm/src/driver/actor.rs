@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use peerage_content::{
     Arrived, Intake, IntakeEvent, Kept, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth, Yielded,
 };
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -106,6 +107,13 @@ struct Wire {
     orders: mpsc::Sender<Order>,
     /// What we have is nothing to it.
     serves_only: bool,
+}
+
+impl Wire {
+    /// Gives an order; false when too many wait. One that has closed is not behind: its last words wait in the inbox, and then its farewell.
+    fn takes(&self, order: Order) -> bool {
+        !matches!(self.orders.try_send(order), Err(TrySendError::Full(_)))
+    }
 }
 
 impl Actor {
@@ -565,7 +573,7 @@ impl Actor {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && !wire.takes(order()))
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
@@ -573,7 +581,7 @@ impl Actor {
 
     fn order(&mut self, peer: PeerKey, order: Order) {
         if let Some(wire) = self.peers.get(&peer)
-            && wire.orders.try_send(order).is_err()
+            && !wire.takes(order)
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);
