@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, FileTimes, OpenOptions, Permissions};
 use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use peerage_e2e::faults::{ALONE, Chance, Diary, SmallDisk, bytes_over, problem, progress, words};
+use peerage_e2e::faults::{
+    ALONE, Chance, Diary, SmallDisk, bytes_over, bytes_read, problem, progress, words,
+};
 use peerage_e2e::peerage::{objects, output};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
@@ -465,11 +468,21 @@ fn an_edit_while_the_daemon_was_down_is_left_alone_until_verify() {
 type Change = fn(&Path);
 
 /// The changes that a user may make to a file that is shared, by name.
-const CHANGES: [(&str, Change); 5] = [
+const CHANGES: [(&str, Change); 6] = [
     ("edited", |film| {
         let mut file = OpenOptions::new().write(true).open(film).unwrap();
         file.seek(SeekFrom::Start(3 * MEBIBYTE as u64)).unwrap();
         file.write_all(b"another scene").unwrap();
+    }),
+    ("edited and dated back", |film| {
+        let file = OpenOptions::new().write(true).open(film).unwrap();
+        let found = file.metadata().unwrap();
+        let modified = found.modified().unwrap();
+        // In every piece: those that it leaves true go on being served.
+        for at in (0..found.len()).step_by(16_384) {
+            file.write_all_at(b"another scene", at).unwrap();
+        }
+        file.set_times(FileTimes::new().set_modified(modified)).unwrap();
     }),
     ("truncated", |film| {
         OpenOptions::new().write(true).open(film).unwrap().set_len(MEBIBYTE as u64).unwrap()
@@ -522,6 +535,74 @@ fn a_shared_file_that_changed_is_told_and_never_served() {
             get.complete();
             assert_same(&copy, &pair.path("out/film.mkv"));
         }
+    });
+}
+
+#[test]
+fn a_shared_file_whose_mode_changed_is_hashed_again_and_served_on() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(8 * MEBIBYTE);
+        let mut share = pair.share(&film);
+        let link = link_of(&mut share);
+        for mode in [0o600, 0o644] {
+            fs::set_permissions(&film, Permissions::from_mode(mode)).unwrap();
+            let mut get = pair.get(&link, &[]);
+            get.complete();
+            assert!(get.end().success());
+            let got = pair.path("out/film.mkv");
+            assert_same(&film, &got);
+            fs::remove_file(got).unwrap();
+        }
+        share.signal("INT");
+        share.end();
+        let mut share = pair.share(&film);
+        assert_eq!(link_of(&mut share), link);
+    });
+}
+
+#[test]
+fn a_download_is_hashed_again_only_if_somebody_touched_it_and_never_fetched_again() {
+    alone(|| {
+        let pair = Pair::new();
+        let tool = pair.path("ada/tools/tool");
+        sample::file(&tool, 5, 8 * MEBIBYTE);
+        fs::set_permissions(&tool, Permissions::from_mode(0o755)).unwrap();
+        let mut share = pair.share(tool.parent().unwrap());
+        let link = link_of(&mut share);
+        let (ben, out) = (pair.path("ben"), pair.path("out"));
+        let listen = [&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
+        let up = || {
+            let mut daemon = Peerage::up(&ben, &listen);
+            daemon.event("listening");
+            daemon
+        };
+        let whole = || {
+            let view = objects(&ben, &["show", "1"]).remove(0);
+            (view["state"] == "seeding").then_some(view)
+        };
+        // One life: whether it read the file.
+        let hashes = || {
+            let daemon = up();
+            let view = until("the download", whole);
+            assert_eq!(view["verified"], 8 * MEBIBYTE, "{view}");
+            let read = bytes_read(daemon.process.id());
+            output(&ben, &["down"]);
+            read >= 8 * MEBIBYTE as u64
+        };
+        let daemon = up();
+        Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).complete();
+        let got = out.join("tools/tool");
+        assert_eq!(fs::metadata(&got).unwrap().permissions().mode() & 0o111, 0o111);
+        output(&ben, &["down"]);
+        drop(daemon);
+        share.signal("INT");
+        share.end();
+        assert!(!hashes(), "what it did to the file itself is no reason");
+        fs::set_permissions(&got, Permissions::from_mode(0o700)).unwrap();
+        assert!(hashes());
+        assert!(!hashes(), "once");
+        assert_same(&tool, &got);
     });
 }
 

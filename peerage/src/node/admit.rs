@@ -1,7 +1,7 @@
 //! From a request to an entry: what is asked for, whether it is here already, and what the former run left.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use peerage_bittorrent::hash::InfoHashes;
 use peerage_bittorrent::magnet::{Magnet, MagnetError};
@@ -35,6 +35,9 @@ impl Inner {
     /// Checks a request and makes its entry. Touches the disk.
     pub(super) fn admit(&self, request: AddRequest) -> Result<Arc<Entry>, AddError> {
         let Identified { request, hashes, torrent, name } = identify(request)?;
+        let rules = rules_of(&request)?;
+        // Requests for the same may come together: one is there when the next looks, and its record is not written over.
+        let _admitting = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
         let primary = hashes.and_then(|hashes| hashes.primary()).map(|swarm| swarm.to_string());
         let slot = self.shelf.slot(&begin::key(&request, &primary.unwrap_or_default()));
         if let Some(existing) = self.existing(hashes, &slot) {
@@ -64,7 +67,7 @@ impl Inner {
             slot.write_torrent(torrent)?;
         }
         slot.write_record(&record)?;
-        self.place(id, slot, record, hashes, name)
+        Ok(self.place(id, slot, record, rules, hashes, name))
     }
 
     /// The transfer that this is already.
@@ -120,27 +123,19 @@ impl Inner {
         id: TransferId,
         slot: Slot,
         record: Record,
+        rules: Rules,
         hashes: Option<InfoHashes>,
         name: PathBuf,
-    ) -> Result<Arc<Entry>, AddError> {
-        let (role, path, rules) = match &record.request {
-            AddRequest::Share(share) => (Role::Share, share.path.0.clone(), Rules::default()),
-            AddRequest::Get(get) => {
-                let rules = Rules::new(&get.only, &get.priorities)
-                    .map_err(|(glob, why)| AddError::BadGlob { glob, why: why.into() })?;
-                (Role::Get, get.folder.0.clone(), rules)
-            }
+    ) -> Arc<Entry> {
+        let (role, path) = match &record.request {
+            AddRequest::Share(share) => (Role::Share, share.path.0.clone()),
+            AddRequest::Get(get) => (Role::Get, get.folder.0.clone()),
         };
         let mut facts = Facts::new(record, name, path);
         facts.hashes = hashes;
-        let mut entries = self.entries();
-        // Two requests for the same may come at the same time.
-        if let Some(other) = entries.by_id.values().find(|other| other.slot == slot) {
-            return Err(AddError::Exists(other.id));
-        }
         let entry = Entry::new(id, role, slot, rules, facts, self.cancel.child_token());
-        entries.by_id.insert(id, entry.clone());
-        Ok(entry)
+        self.entries().by_id.insert(id, entry.clone());
+        entry
     }
 
     /// Takes up the transfers of the former run, each under its number. Touches the disk.
@@ -173,7 +168,8 @@ impl Inner {
                     record.id = Some(id.0);
                     slot.write_record(&record)?;
                 }
-                self.place(id, slot, record, found.hashes, found.name)
+                let rules = rules_of(&record.request)?;
+                Ok(self.place(id, slot, record, rules, found.hashes, found.name))
             });
             match restored {
                 Ok(entry) => {
@@ -198,6 +194,12 @@ struct Identified {
     torrent: Option<Vec<u8>>,
     /// A first name.
     name: PathBuf,
+}
+
+/// What a request says of files.
+fn rules_of(request: &AddRequest) -> Result<Rules, AddError> {
+    let AddRequest::Get(get) = request else { return Ok(Rules::default()) };
+    Rules::new(&get.only, &get.priorities).map_err(|(glob, why)| AddError::BadGlob { glob, why: why.into() })
 }
 
 /// An absolute path that ends in a name; of `..` and the like, that of the folder it stands for, if that is there.

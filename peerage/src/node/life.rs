@@ -451,10 +451,10 @@ async fn attend(
         served.run(Instant::now(), serves);
         let keep_again = match goal.seconds.map(Duration::from_secs) {
             Some(time) if serves => {
-                if let Some(seconds) = served.to_keep(Instant::now(), time) {
+                if let Some(seconds) = served.take_due(Instant::now(), time) {
                     entry.keep(|record| record.served = seconds).await;
                 }
-                served.next_keep(Instant::now(), time)
+                served.next_due(Instant::now(), time)
             }
             _ => None,
         };

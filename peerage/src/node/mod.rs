@@ -6,6 +6,7 @@
 
 mod admit;
 mod begin;
+mod change;
 mod config;
 mod entry;
 mod error;
@@ -29,14 +30,13 @@ pub use error::{AddError, OpError, StartError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use peerage_bittorrent::door::{DhtSettings, Door, DoorConfig, DoorError};
 use peerage_bittorrent::mse;
-use peerage_content::{BlockPool, FilePool, Quota, StorageError, Workers};
-use peerage_swarm::driver::{Direction, Resources, Throttle};
+use peerage_content::{BlockPool, FilePool, Quota, Workers};
+use peerage_swarm::driver::{Resources, Throttle};
 use tokio::io::AsyncRead;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -44,15 +44,13 @@ use tokio_util::task::TaskTracker;
 
 use self::entry::{Entry, limit};
 use self::queue::Queue;
-use self::select::Rules;
 use self::shelf::Shelf;
 use self::surroundings::Surroundings;
 
 use crate::model::{
-    AddRequest, Event, FilePriority, FileView, Limits, PeerView, PriorityRule, Role, State, StatsView,
-    TrackerView, TransferId, TransferRef, TransferView,
+    AddRequest, Event, FileView, Limits, PeerView, PriorityRule, StatsView, TrackerView, TransferId,
+    TransferRef, TransferView,
 };
-use crate::spool;
 
 /// Open files of all transfers at a time.
 const FILES_OPEN: usize = 512;
@@ -78,6 +76,8 @@ pub(crate) struct Inner {
     quota: Option<Quota>,
     surroundings: Surroundings,
     entries: Mutex<Entries>,
+    /// Held while a request is admitted; before `entries`.
+    admitting: Mutex<()>,
     events: broadcast::Sender<Event>,
     config: NodeConfig,
     started: Instant,
@@ -151,6 +151,7 @@ impl Node {
             quota: limit(config.disk_quota).map(Quota::new),
             surroundings: Surroundings::default(),
             entries: Mutex::default(),
+            admitting: Mutex::default(),
             events: broadcast::channel(EVENTS).0,
             started: Instant::now(),
             cancel,
@@ -184,14 +185,7 @@ impl Node {
         if self.0.cancel.is_cancelled() {
             return Err(AddError::Stopped);
         }
-        let node = self.0.clone();
-        let entry = tokio::task::spawn_blocking(move || node.admit(request)).await;
-        let entry = entry.map_err(|_| AddError::Stopped)??;
-        let id = entry.id;
-        let around = self.0.around().await;
-        self.0.emit(Event::Added { transfer: Box::new(self.0.view_of(&entry, &around).await) });
-        self.0.resources.tasks.spawn(life::live(self.0.clone(), entry));
-        Ok(id)
+        self.0.to_its_end(self.0.clone().add(request)).await.unwrap_or(Err(AddError::Stopped))
     }
 
     /// What happens from now on, but for [`Event::Progress`], which callers make of [`Node::view`] at the pace they like.
@@ -301,10 +295,7 @@ impl Node {
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
     pub async fn pause(&self, id: TransferId) -> Result<(), OpError> {
-        let entry = self.0.entry(id)?;
-        entry.keep(|record| record.paused = true).await;
-        entry.paused.send_replace(true);
-        Ok(())
+        self.change(|node| node.pause(id)).await
     }
 
     /// Starts a paused or failed transfer again; a complete one is served again.
@@ -312,19 +303,7 @@ impl Node {
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
     pub async fn resume(&self, id: TransferId) -> Result<(), OpError> {
-        let entry = self.0.entry(id)?;
-        entry.keep(|record| record.paused = false).await;
-        entry.paused.send_replace(false);
-        let failed = {
-            let facts = entry.facts();
-            facts.state == State::Error && facts.running.is_none()
-        };
-        if failed {
-            // Whoever follows it must not meet the old error again.
-            state::set_state(&self.0, &entry, State::Queued, None);
-            entry.retry.notify_one();
-        }
-        Ok(())
+        self.change(|node| node.resume(id)).await
     }
 
     /// Forgets a transfer. With `delete_files` the files of a download are deleted too, and folders that are empty then; files that were
@@ -334,41 +313,7 @@ impl Node {
     /// [`OpError::NoSuchTransfer`]; [`OpError::NotDeletable`] and [`OpError::FilesUnknown`] (nothing was removed);
     /// [`OpError::Storage`] (forgotten, files left).
     pub async fn remove(&self, id: TransferId, delete_files: bool) -> Result<(), OpError> {
-        let entry = self.0.entry(id)?;
-        let path = entry.facts().path.clone();
-        // What came from stdin has nobody else to delete it.
-        let is_share = entry.role == Role::Share;
-        let spooled = if is_share { self.0.spooled(&path).await? } else { None };
-        if delete_files && is_share && spooled.is_none() {
-            return Err(OpError::NotDeletable(path));
-        }
-        let running = entry.running();
-        let files = match &running {
-            _ if !delete_files || is_share => None,
-            Some(running) => Some(running.transfer.store().clone()),
-            None => {
-                let (node, entry) = (self.0.clone(), entry.clone());
-                let found = tokio::task::spawn_blocking(move || begin::files_of(&node, &entry));
-                found.await.map_err(|_| OpError::Stopped)??.map(Arc::new)
-            }
-        };
-        self.0.forget(&entry, None);
-        if let Some(running) = &running {
-            running.transfer.ended().await;
-        }
-        let deleted = tokio::task::spawn_blocking(move || {
-            entry.clear();
-            if let Some(folder) = spooled {
-                spool::release(&folder).map_err(|source| StorageError {
-                    attempt: "delete",
-                    path: folder,
-                    source,
-                })?;
-            }
-            files.map_or(Ok(()), |store| store.delete())
-        });
-        deleted.await.map_err(|_| OpError::Stopped)??;
-        Ok(())
+        self.change(|node| node.remove(id, delete_files)).await
     }
 
     /// Compares every byte on disk with its hash. Returns once it is begun, with the number of this check: its result is
@@ -393,26 +338,7 @@ impl Node {
     /// # Errors
     /// [`OpError::NoSuchTransfer`].
     pub async fn limit(&self, id: Option<TransferId>, limits: Limits) -> Result<(), OpError> {
-        let throttle = match id {
-            Some(id) => {
-                let entry = self.0.entry(id)?;
-                let change = |record: &mut shelf::Record| record.limits = limits.over(record.limits);
-                entry.keep(change).await;
-                entry.throttle.clone()
-            }
-            None => {
-                if self.0.config.restore {
-                    self.0.keep_limits(limits).await;
-                }
-                self.0.resources.throttle.clone()
-            }
-        };
-        for (direction, rate) in [(Direction::Up, limits.up), (Direction::Down, limits.down)] {
-            if let Some(rate) = rate {
-                throttle.set(direction, limit(Some(rate)), Instant::now());
-            }
-        }
-        Ok(())
+        self.change(|node| node.limit(id, limits)).await
     }
 
     /// Applies rules to the files of a transfer, later ones over earlier ones; files that match none stay as they are.
@@ -420,26 +346,7 @@ impl Node {
     /// # Errors
     /// [`OpError::NoSuchTransfer`], [`OpError::BadGlob`], [`OpError::NoMetadata`].
     pub async fn set_priorities(&self, id: TransferId, rules: Vec<PriorityRule>) -> Result<(), OpError> {
-        let rules =
-            Rules::new(&[], &rules).map_err(|(glob, why)| OpError::BadGlob { glob, why: why.into() })?;
-        let entry = self.0.entry(id)?;
-        let running = entry.running().ok_or(OpError::NoMetadata(id))?;
-        let layout = &running.metainfo.info.layout;
-        let priorities = {
-            let mut priorities = running.priorities();
-            rules.apply(layout, &mut priorities, false);
-            priorities.clone()
-        };
-        running.transfer.store().want(|entry| priorities.get(entry) != Some(&FilePriority::Skip));
-        running.transfer.prioritise(select::piece_priorities(layout, &priorities)).await;
-        // Whoever looks next must not take what was complete for what is wanted now.
-        let misses = running.transfer.progress().borrow().stats.left > 0;
-        let at_rest = matches!(entry.facts().state, State::Seeding | State::Complete);
-        if misses && at_rest && entry.role == Role::Get {
-            state::set_state(&self.0, &entry, State::Downloading, None);
-        }
-        entry.keep(|record| record.priorities = priorities).await;
-        Ok(())
+        self.change(|node| node.set_priorities(id, rules)).await
     }
 
     /// Names peers of a transfer.
@@ -497,16 +404,17 @@ impl Node {
             self.0.cancel.cancel();
         }
     }
+
+    /// Carries out a change of one transfer, which goes on when nobody waits for it any more.
+    async fn change<T: Send + 'static, F>(&self, change: impl FnOnce(Arc<Inner>) -> F) -> Result<T, OpError>
+    where
+        F: Future<Output = Result<T, OpError>> + Send + 'static,
+    {
+        self.0.to_its_end(change(self.0.clone())).await.unwrap_or(Err(OpError::Stopped))
+    }
 }
 
 impl Inner {
-    /// The folder that was kept for a share that came from stdin; on the side, since the path may lead to a disk that does not answer.
-    async fn spooled(&self, path: &Path) -> Result<Option<PathBuf>, OpError> {
-        let (parent, path) = (self.config.data_dir.join(spool::STDIN), path.to_owned());
-        let kept = tokio::task::spawn_blocking(move || spool::kept(&parent, &path));
-        kept.await.map_err(|_| OpError::Stopped)
-    }
-
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -524,15 +432,6 @@ impl Inner {
             entries.by_id.get(&entries.resolve(id)).cloned()
         };
         entry.ok_or(OpError::NoSuchTransfer(TransferRef::Number(id)))
-    }
-
-    /// Keeps limits of the whole node for its next run.
-    async fn keep_limits(&self, limits: Limits) {
-        let shelf = self.shelf.clone();
-        let kept = tokio::task::spawn_blocking(move || shelf.write_limits(limits.over(shelf.read_limits())));
-        if let Ok(Err(error)) = kept.await {
-            tracing::warn!(%error, "the limits will be forgotten at the next start");
-        }
     }
 
     fn emit(&self, event: Event) {

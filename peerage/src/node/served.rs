@@ -38,8 +38,8 @@ impl Served {
         self.before.saturating_add(self.since.map_or(Duration::ZERO, |since| now.duration_since(since)))
     }
 
-    /// Seconds to keep by now, if it is time to. A goal of minutes wants to be kept more often than one of days.
-    pub(super) fn to_keep(&mut self, now: Instant, goal: Duration) -> Option<u64> {
+    /// Seconds to keep now, if it is time to. A goal of minutes wants to be kept more often than one of days.
+    pub(super) fn take_due(&mut self, now: Instant, goal: Duration) -> Option<u64> {
         let total = self.total(now);
         (total >= self.next(goal)).then(|| {
             self.kept = total;
@@ -48,7 +48,7 @@ impl Served {
     }
 
     /// How long until there is something to keep; `None` while it does not serve.
-    pub(super) fn next_keep(&self, now: Instant, goal: Duration) -> Option<Duration> {
+    pub(super) fn next_due(&self, now: Instant, goal: Duration) -> Option<Duration> {
         self.since.map(|_| self.next(goal).saturating_sub(self.total(now)))
     }
 
@@ -82,13 +82,13 @@ mod tests {
         let start = Instant::now();
         let (day, seconds) = (86_400 * SECOND, 8 * SECOND);
         let mut served = Served::new(0);
-        assert_eq!(served.next_keep(start, day), None);
+        assert_eq!(served.next_due(start, day), None);
         served.run(start, true);
-        assert_eq!(served.next_keep(start, day), Some(KEPT_EVERY));
-        assert_eq!(served.next_keep(start, seconds), Some(SECOND));
-        assert_eq!(served.to_keep(start + 59 * SECOND, day), None);
-        assert_eq!(served.to_keep(start + 61 * SECOND, day), Some(61));
-        assert_eq!(served.to_keep(start + 62 * SECOND, day), None);
-        assert_eq!(served.next_keep(start + 62 * SECOND, day), Some(59 * SECOND));
+        assert_eq!(served.next_due(start, day), Some(KEPT_EVERY));
+        assert_eq!(served.next_due(start, seconds), Some(SECOND));
+        assert_eq!(served.take_due(start + 59 * SECOND, day), None);
+        assert_eq!(served.take_due(start + 61 * SECOND, day), Some(61));
+        assert_eq!(served.take_due(start + 62 * SECOND, day), None);
+        assert_eq!(served.next_due(start + 62 * SECOND, day), Some(59 * SECOND));
     }
 }

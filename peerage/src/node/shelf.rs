@@ -214,7 +214,6 @@ impl Slot {
     }
 }
 
-/// When a file was written last.
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;

@@ -337,6 +337,35 @@ fn a_file_removed_between_two_runs_of_a_piece_is_not_taken_for_written() {
     download.assert_complete();
 }
 
+/// What a piece of a single run wrote may be gone, too, by the time that it is whole: here its first file was moved away, and only
+/// the loss of its last one is noticed.
+#[test]
+fn a_piece_of_one_run_believes_only_the_disk_after_a_loss() {
+    let half = 2 * BLOCK;
+    let mut entries = vec![file("first", 3 * half)];
+    // So many that the first is closed by the time that the last is opened.
+    entries.extend((0..8).map(|number| file(&format!("{number}"), 10)));
+    entries.push(file("last", 3 * half - 80));
+    let mut download =
+        Download::new(Content::new(entries, 4 * BLOCK_LENGTH, Alignment::Stream), Hashes::V1, 64);
+    let [begin, middle, end] = [0, 1, 2].map(|piece| download.piece_blocks(piece));
+    download.give_all([begin, end].concat());
+    download.verified(2);
+    let path = |name: &str| download.dir.path().join(name);
+    std::fs::rename(path("first"), path("moved")).unwrap();
+    std::fs::remove_file(path("last")).unwrap();
+
+    download.give_all(middle);
+    match download.event() {
+        IntakeEvent::Failed { piece: 1, error } => {
+            assert_eq!(error.kind(), StorageErrorKind::Vanished, "{error}")
+        }
+        event => panic!("{event:?}"),
+    }
+    download.give_all(download.content.blocks());
+    download.assert_complete();
+}
+
 #[test]
 fn a_piece_without_a_known_hash_fails_in_words() {
     let content = Content::single(8 * BLOCK, 4 * BLOCK_LENGTH);
