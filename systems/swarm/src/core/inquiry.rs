@@ -1,11 +1,11 @@
 //! Which block of a corrupt piece is bad: asking peers for the hashes of its blocks.
 //!
-//! A piece of a hash tree that proved corrupt is *doubted*: its blocks stay where they are, and one peer after the other is asked for
+//! A piece of a hash tree that proved corrupt comes *under inquiry*: its blocks stay where they are, and one peer after the other is asked for
 //! the hashes of them, which prove themselves against the hash of the piece, whoever brings them. They name the bad blocks, and so
 //! their senders, at once; only those blocks are fetched again. No peer is asked twice about one piece.
 //!
 //! The piece is not fetched anew meanwhile. That would bring the good blocks a second time, and an answer takes no longer than they
-//! would. Nothing else waits: other pieces are fetched, and what is doubted does not count as buffered. Where nobody (who is left to
+//! would. Nothing else waits: other pieces are fetched, and what is under inquiry does not count as buffered. Where nobody (who is left to
 //! ask) can answer, or not within a few seconds, `blame` takes over: the piece is fetched anew from one peer. The lone sender of a
 //! whole piece needs no proof, and is not asked about.
 //!
@@ -25,14 +25,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Peers asked about one piece, and about one that a reader waits for.
 const ASKED_MAX: usize = 3;
 const ASKED_MAX_URGENT: usize = 1;
-/// How long a piece is doubted, its turn at busy peers included.
-const DOUBT_MAX: Duration = Duration::from_secs(4);
-/// Pieces doubted at a time; further ones are fetched anew.
-const DOUBTED_MAX: usize = 64;
+/// How long a piece is under inquiry, its turn at busy peers included.
+const INQUIRY_MAX: Duration = Duration::from_secs(4);
+/// Pieces under inquiry at a time; further ones are fetched anew.
+const INQUIRIES_MAX: usize = 64;
 /// Questions that a peer left unanswered, after which it is not asked any more.
 const UNPROVEN_MAX: u8 = 3;
 
-/// The pieces that are doubted.
+/// The pieces under inquiry.
 #[derive(Debug, Default)]
 pub(super) struct Inquiries {
     open: BTreeMap<PieceIndex, Inquiry>,
@@ -65,7 +65,7 @@ impl Inquiries {
         self.open.contains_key(&piece)
     }
 
-    /// Nothing is doubted any more of a piece.
+    /// A piece is under inquiry no longer.
     pub(super) fn close(&mut self, piece: PieceIndex) {
         self.is_stirred |= self.open.remove(&piece).is_some();
     }
@@ -117,24 +117,24 @@ impl Swarm {
         }
     }
 
-    /// Begins to doubt a piece whose blocks are all here and kept; false when there is no need to, or nobody to ask.
-    pub(super) fn doubt(&mut self, now: Instant, piece: PieceIndex) -> bool {
+    /// Begins to ask about a piece whose blocks are all here and kept; false when there is no need to, or nobody to ask.
+    pub(super) fn begin_inquiry(&mut self, now: Instant, piece: PieceIndex) -> bool {
         if self.inquiries.contains(piece) {
             return true;
         }
         let partial = self.picker.partials.get(piece).filter(|partial| partial.is_complete());
         let senders = partial.map(|partial| partial.contributors()).unwrap_or_default();
-        if senders.len() < 2 || self.inquiries.open.len() >= DOUBTED_MAX {
+        if senders.len() < 2 || self.inquiries.open.len() >= INQUIRIES_MAX {
             return false;
         }
         let (asked, awaited) = (Vec::new(), Vec::new());
-        let inquiry = Inquiry { senders, asked, awaited, next_at: now, until: now + DOUBT_MAX };
+        let inquiry = Inquiry { senders, asked, awaited, next_at: now, until: now + INQUIRY_MAX };
         if matches!(self.whom_to_ask(now, piece, &inquiry), Next::Nobody) {
             return false;
         }
         self.inquiries.open.insert(piece, inquiry);
         self.inquiries.is_stirred = true;
-        self.picker.partials.set_doubted(piece, true);
+        self.picker.partials.set_under_inquiry(piece, true);
         true
     }
 
@@ -150,7 +150,7 @@ impl Swarm {
             self.wasted += u64::from(length);
             self.downloaded = self.downloaded.saturating_sub(length.into());
         }
-        self.picker.partials.set_doubted(piece, false);
+        self.picker.partials.set_under_inquiry(piece, false);
         self.picker.epoch += 1;
         if !senders.is_empty() {
             self.convict(now, piece, senders);
@@ -170,7 +170,7 @@ impl Swarm {
         judgement.ban.into_iter().for_each(|key| self.ban(now, key));
     }
 
-    /// Asks about doubted pieces whoever is next, and ends the doubt where nobody is.
+    /// Asks whoever is next about each piece, and ends the inquiry where nobody is.
     pub(super) fn inquire(&mut self, now: Instant) {
         self.inquiries.is_stirred |= self.inquiries.timeout().is_some_and(|at| at <= now);
         while std::mem::take(&mut self.inquiries.is_stirred) {
@@ -181,14 +181,14 @@ impl Swarm {
     fn inquire_about(&mut self, now: Instant, piece: PieceIndex) {
         let Some(inquiry) = self.inquiries.open.get(&piece) else { return };
         if inquiry.until <= now {
-            return self.end_doubt(now, piece);
+            return self.end_inquiry(now, piece);
         }
         if !inquiry.awaited.is_empty() && now < inquiry.next_at {
             return;
         }
         match self.whom_to_ask(now, piece, inquiry) {
             Next::Nobody if inquiry.awaited.is_empty() || self.is_urgent(piece) => {
-                return self.end_doubt(now, piece);
+                return self.end_inquiry(now, piece);
             }
             Next::Ask(peer) => self.ask_for_proof(peer, piece),
             Next::Nobody | Next::Wait => {}
@@ -207,7 +207,7 @@ impl Swarm {
     }
 
     /// No proof came.
-    fn end_doubt(&mut self, now: Instant, piece: PieceIndex) {
+    fn end_inquiry(&mut self, now: Instant, piece: PieceIndex) {
         let inquiry = self.inquiries.open.get_mut(&piece);
         let silent = inquiry.map(|inquiry| std::mem::take(&mut inquiry.awaited)).unwrap_or_default();
         silent.into_iter().for_each(|key| self.left_unproven(key));

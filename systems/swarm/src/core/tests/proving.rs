@@ -1,4 +1,4 @@
-//! Doubted pieces: whom the swarm asks which block is bad, and what it makes of the answer.
+//! Pieces under inquiry: whom the swarm asks which block is bad, and what it makes of the answer.
 
 use std::time::Duration;
 
@@ -197,7 +197,7 @@ fn a_reader_waits_for_one_answer_only() {
 }
 
 #[test]
-fn a_piece_that_is_lost_or_not_wanted_any_more_is_doubted_no_longer() {
+fn a_piece_that_is_lost_or_not_wanted_any_more_is_asked_about_no_longer() {
     let mut scene = Scene::new();
     let witness = scene.bystander(3);
     scene.fail();
