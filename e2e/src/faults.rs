@@ -90,6 +90,13 @@ pub fn anonymous_memory(id: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
+/// Bytes that a process has read so far, from files or otherwise.
+#[track_caller]
+pub fn bytes_read(id: u32) -> u64 {
+    let counts = fs::read_to_string(format!("/proc/{id}/io")).unwrap();
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
 /// The most anonymous memory that a process has, sampled all the time until this is dropped.
 #[derive(Debug)]
 pub struct MemoryPeak {

@@ -1,58 +1,19 @@
-//! Dying processes, full and vanished disks, files that change: nothing is lost, and the words are clear.
+//! Dying processes, full and vanished disks, files that are gone: nothing is lost, and the words are clear.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs::{self, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use peerage_e2e::faults::{ALONE, Chance, Diary, SmallDisk, bytes_over, problem, progress, words};
+use peerage_e2e::pair::Pair;
 use peerage_e2e::peerage::{objects, output};
 use peerage_e2e::sample::{self, assert_same};
 use peerage_e2e::{Peerage, alone, until};
 use serde_json::Value;
 
 const MEBIBYTE: usize = 1 << 20;
-
-/// Two users on one machine: `ada` shares, `ben` gets.
-struct Pair {
-    folder: tempfile::TempDir,
-}
-
-impl Pair {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
-    }
-
-    /// Writes what is shared.
-    fn film(&self, size: usize) -> PathBuf {
-        let film = self.path("ada/film.mkv");
-        sample::file(&film, 5, size);
-        film
-    }
-
-    fn share(&self, path: &Path) -> Peerage {
-        let args = [&[path.to_str().unwrap(), "--listen", "127.0.0.1:7001"], &ALONE[..]].concat();
-        Peerage::share(&self.path("ada"), &args)
-    }
-
-    fn get(&self, link: &str, more: &[&str]) -> Peerage {
-        let out = self.path("out");
-        let out = out.to_str().unwrap();
-        let args = [&[link, "-o", out, "--listen", "127.0.0.1:7002"], &ALONE[..], more].concat();
-        Peerage::get(&self.path("ben"), &args)
-    }
-}
-
-/// Shares and gives the link.
-fn link_of(share: &mut Peerage) -> String {
-    share.metadata()["magnet"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn fifty_kills_of_either_side_lose_nothing() {
@@ -64,8 +25,7 @@ fn fifty_kills_of_either_side_lose_nothing() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(SIZE);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (mut share, link) = pair.share(&film, &[]);
         let slowly = ["--limit-down", "400k"];
         let mut chance = Chance::new(20_261_121);
         let mut get = pair.get(&link, &slowly);
@@ -89,7 +49,7 @@ fn fifty_kills_of_either_side_lose_nothing() {
             if chance.below(10) < 3 {
                 share.signal("KILL");
                 share.end();
-                share = pair.share(&film);
+                (share, _) = pair.share(&film, &[]);
                 continue;
             }
             assert!(get.process.runs(), "complete before all kills");
@@ -114,7 +74,7 @@ fn fifty_kills_of_either_side_lose_nothing() {
         assert!(first >= kept, "the last life began with {first} of {kept}");
         get.complete();
         assert!(get.end().success());
-        assert_same(&film, &pair.path("out/film.mkv"));
+        assert_same(&film, &pair.path("ben/out/film.mkv"));
         let moved = bytes_over("lo") - before;
         println!("{lives} lives, {moved} bytes moved for {SIZE}");
         // 3 % is what TCP and the protocol add.
@@ -128,10 +88,9 @@ fn a_full_disk_is_told_and_waited_out() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(20 * MEBIBYTE);
-        let out = pair.path("out");
+        let out = pair.path("ben/out");
         let disk = SmallDisk::mount(&out, 8);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &[]);
         let told = words(&problem(&mut get, "error"));
         assert!(told.contains("out/film.mkv") && told.contains("No space left"), "{told}");
@@ -162,12 +121,11 @@ fn what_a_disk_failed_to_keep_is_fetched_again() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(12 * MEBIBYTE);
-        let (under, out) = (pair.path("under"), pair.path("out"));
+        let (under, out) = (pair.path("under"), pair.path("ben/out"));
         let device = SmallDisk::mount(&under, 6);
         let image = under.join("image");
         let disk = SmallDisk::mount_image(&out, &image, 64);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &["--seed"]);
         let told = words(&problem(&mut get, "error"));
         assert!(told.contains("flush") && told.contains("out/film.mkv"), "{told}");
@@ -189,11 +147,10 @@ fn a_read_only_folder_is_told_and_waited_out() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(2 * MEBIBYTE);
-        let out = pair.path("out");
+        let out = pair.path("ben/out");
         let disk = SmallDisk::mount(&out, 8);
         disk.set_read_only(true);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &[]);
         let told = words(&problem(&mut get, "error"));
         assert!(told.contains("out/film.mkv") && told.contains("Read-only"), "{told}");
@@ -208,11 +165,10 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(2 * MEBIBYTE);
-        let disk_at = pair.path("out");
+        let disk_at = pair.path("ben/out");
         let disk = SmallDisk::mount(&disk_at, 8);
         disk.set_read_only(true);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (_share, link) = pair.share(&film, &[]);
         let below = disk_at.join("below");
         let args =
             [&[&link, "-o", below.to_str().unwrap(), "--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
@@ -228,14 +184,13 @@ fn a_file_removed_under_a_download_is_fetched_anew() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(20 * MEBIBYTE);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &["--limit-down", "6M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
-        fs::remove_file(pair.path("out/film.mkv")).unwrap();
+        fs::remove_file(pair.path("ben/out/film.mkv")).unwrap();
         let complete = get.complete();
         assert_eq!(complete["transfer"]["verified"], 20 * MEBIBYTE, "{complete}");
-        assert_same(&film, &pair.path("out/film.mkv"));
+        assert_same(&film, &pair.path("ben/out/film.mkv"));
     });
 }
 
@@ -244,9 +199,8 @@ fn a_folder_removed_under_a_download_is_told_and_waited_for() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(20 * MEBIBYTE);
-        let out = pair.path("out");
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let out = pair.path("ben/out");
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &["--limit-down", "6M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
         // At once, as a mount goes: emptied file by file, it would be filled again while it is emptied.
@@ -281,11 +235,10 @@ fn a_disk_that_vanished_between_two_runs_is_not_taken_for_an_empty_folder() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(8 * MEBIBYTE);
-        let (out, home) = (pair.path("out"), pair.path("disk"));
+        let (out, home) = (pair.path("ben/out"), pair.path("disk"));
         let disk = SmallDisk::mount(&home, 40);
         let mounted = disk.also_at(&out);
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &["--limit-down", "2M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
         get.signal("INT");
@@ -307,7 +260,7 @@ fn a_disk_that_vanished_between_two_runs_is_not_taken_for_an_empty_folder() {
 fn a_share_whose_disk_is_not_there_at_the_start_waits_for_it() {
     alone(|| {
         let pair = Pair::new();
-        let (out, home, ada) = (pair.path("out"), pair.path("disk"), pair.path("ada"));
+        let (out, home, ada) = (pair.path("ben/out"), pair.path("disk"), pair.path("ada"));
         let disk = SmallDisk::mount(&home, 40);
         let mounted = disk.also_at(&out);
         sample::file(&out.join("album/song.ogg"), 5, MEBIBYTE);
@@ -345,9 +298,8 @@ fn a_folder_deleted_between_two_runs_is_asked_for_and_filled_anew() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(8 * MEBIBYTE);
-        let out = pair.path("out");
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let out = pair.path("ben/out");
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &["--limit-down", "2M"]);
         progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
         get.signal("INT");
@@ -368,9 +320,8 @@ fn a_file_cut_short_after_a_kill_is_fetched_again() {
     alone(|| {
         let pair = Pair::new();
         let film = pair.film(8 * MEBIBYTE);
-        let film_got = pair.path("out/film.mkv");
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
+        let film_got = pair.path("ben/out/film.mkv");
+        let (_share, link) = pair.share(&film, &[]);
         let mut get = pair.get(&link, &["--seed"]);
         get.complete();
         // On record within a second, and without the stamp of a clean end perhaps.
@@ -382,173 +333,5 @@ fn a_file_cut_short_after_a_kill_is_fetched_again() {
         get.complete();
         assert!(get.end().success());
         assert_same(&film, &film_got);
-    });
-}
-
-#[test]
-fn a_download_that_was_edited_is_named_and_left_alone_until_its_user_says_otherwise() {
-    alone(|| {
-        let pair = Pair::new();
-        let film = pair.film(8 * MEBIBYTE);
-        let film_got = pair.path("out/film.mkv");
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
-        let mut get = pair.get(&link, &[]);
-        get.complete();
-        assert!(get.end().success());
-        let (_, edit) = CHANGES[0];
-        edit(&film_got);
-        let edited = fs::read(&film_got).unwrap();
-        // It ends and says so, however often it is asked for.
-        for _ in 0..2 {
-            let mut get = pair.get(&link, &[]);
-            let told = get.event("error");
-            let told = words(&told);
-            assert!(
-                told.contains("out/film.mkv") && told.contains("changed since it was verified"),
-                "{told}"
-            );
-            assert!(told.contains("--overwrite"), "{told}");
-            assert_eq!(get.end().code(), Some(1));
-            assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
-        }
-        // Moved elsewhere, it is kept, and the original is fetched again.
-        let kept = pair.path("kept.mkv");
-        fs::rename(&film_got, &kept).unwrap();
-        let mut get = pair.get(&link, &[]);
-        get.complete();
-        assert!(get.end().success());
-        assert_same(&film, &film_got);
-        assert!(fs::read(&kept).unwrap() == edited);
-        // And written over when that is asked for; what is still true is not fetched again.
-        edit(&film_got);
-        let before = bytes_over("lo");
-        let mut get = pair.get(&link, &["--overwrite"]);
-        get.complete();
-        assert!(get.end().success());
-        assert_same(&film, &film_got);
-        assert!(bytes_over("lo") - before < MEBIBYTE as u64);
-    });
-}
-
-#[test]
-fn an_edit_while_the_daemon_was_down_is_left_alone_until_verify() {
-    alone(|| {
-        let pair = Pair::new();
-        let film = pair.film(8 * MEBIBYTE);
-        let film_got = pair.path("out/film.mkv");
-        let mut share = pair.share(&film);
-        let link = link_of(&mut share);
-        let (ben, out) = (pair.path("ben"), pair.path("out"));
-        let listen = [&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
-        let mut daemon = Peerage::up(&ben, &listen);
-        daemon.event("listening");
-        Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).complete();
-        // Nothing but the record that was kept while it ran speaks for the file.
-        daemon.signal("KILL");
-        daemon.end();
-        let (_, edit) = CHANGES[0];
-        edit(&film_got);
-        let edited = fs::read(&film_got).unwrap();
-        let mut daemon = Peerage::up(&ben, &listen);
-        daemon.event("listening");
-        let told = words(&Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).event("error"));
-        assert!(told.contains("out/film.mkv") && told.contains("verify"), "{told}");
-        assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
-        // What does not match is fetched then.
-        output(&ben, &["verify", "1"]);
-        until("the original", || (fs::read(&film_got).unwrap() == fs::read(&film).unwrap()).then_some(()));
-    });
-}
-
-/// Does something to a file.
-type Change = fn(&Path);
-
-/// The changes that a user may make to a file that is shared, by name.
-const CHANGES: [(&str, Change); 5] = [
-    ("edited", |film| {
-        let mut file = OpenOptions::new().write(true).open(film).unwrap();
-        file.seek(SeekFrom::Start(3 * MEBIBYTE as u64)).unwrap();
-        file.write_all(b"another scene").unwrap();
-    }),
-    ("truncated", |film| {
-        OpenOptions::new().write(true).open(film).unwrap().set_len(MEBIBYTE as u64).unwrap()
-    }),
-    ("replaced", |film| {
-        let other = film.with_extension("new");
-        sample::file(&other, 99, 20 * MEBIBYTE);
-        fs::rename(other, film).unwrap();
-    }),
-    ("removed", |film| fs::remove_file(film).unwrap()),
-    ("longer", |film| OpenOptions::new().append(true).open(film).unwrap().write_all(b"the end").unwrap()),
-];
-
-#[test]
-fn a_shared_file_that_changed_is_told_and_never_served() {
-    alone(|| {
-        for (how, change) in CHANGES {
-            println!("{how}");
-            let pair = Pair::new();
-            let film = pair.film(20 * MEBIBYTE);
-            let copy = pair.path("copy/film.mkv");
-            fs::create_dir_all(copy.parent().unwrap()).unwrap();
-            fs::copy(&film, &copy).unwrap();
-            let mut share = pair.share(&film);
-            let link = link_of(&mut share);
-            let mut get = pair.get(&link, &["--limit-down", "5M"]);
-            progress(&mut get, "something verified", |transfer| transfer["verified"].as_u64().unwrap() > 0);
-            // What the kernel already holds for sending would change with the file: nothing is on its way when it changes.
-            get.signal("INT");
-            get.end();
-            change(&film);
-            let mut get = pair.get(&link, &["--limit-down", "5M"]);
-            let told = words(&problem(&mut share, "changed"));
-            assert!(
-                told.contains("film.mkv") && told.contains("changed") && told.contains("verify"),
-                "{told}"
-            );
-            // The getter waits and says so: it neither ends nor takes other bytes for true.
-            let waits = progress(&mut get, "a getter that waits", |transfer| {
-                transfer["state"] == "downloading" && transfer["download_rate"] == 0
-            });
-            assert!(waits["verified"].as_u64().unwrap() < 20 * MEBIBYTE as u64, "{waits}");
-            assert_same_pieces(&copy, &pair.path("out/film.mkv"));
-
-            // Whoever has the true bytes can go on serving them.
-            share.signal("INT");
-            share.end();
-            let mut share = pair.share(&copy);
-            assert_eq!(link_of(&mut share), link, "the same bytes have the same name");
-            get.complete();
-            assert_same(&copy, &pair.path("out/film.mkv"));
-        }
-    });
-}
-
-/// Every block of a download is either that of the original or not written.
-fn assert_same_pieces(original: &Path, partial: &Path) {
-    let (original, partial) = (fs::read(original).unwrap(), fs::read(partial).unwrap());
-    for (index, (block, true_block)) in partial.chunks(16_384).zip(original.chunks(16_384)).enumerate() {
-        let is_empty = block.iter().all(|byte| *byte == 0);
-        assert!(is_empty || true_block.starts_with(block), "block {index}");
-    }
-}
-
-#[test]
-fn what_changed_is_shared_again_under_a_new_link() {
-    alone(|| {
-        let pair = Pair::new();
-        let film = pair.film(3 * MEBIBYTE);
-        let mut share = pair.share(&film);
-        let old = link_of(&mut share);
-        share.signal("INT");
-        assert_eq!(share.end().code(), Some(130));
-        OpenOptions::new().append(true).open(&film).unwrap().write_all(b"the end").unwrap();
-        let mut share = pair.share(&film);
-        let new = link_of(&mut share);
-        assert_ne!(new, old);
-        let mut get = pair.get(&new, &[]);
-        get.complete();
-        assert_same(&film, &pair.path("out/film.mkv"));
     });
 }

@@ -5,6 +5,7 @@
 mod node;
 mod raw;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -316,6 +317,40 @@ async fn blocks_of_a_hybrid_wait_while_the_peer_asks_for_hashes() {
     };
     assert_eq!(peer.until(first).await, "hashes");
     assert_eq!(peer.until(first).await, "block");
+}
+
+/// Whoever is refused asks elsewhere, and here not again for long.
+#[tokio::test]
+async fn blocks_of_a_file_that_was_touched_wait_until_it_is_hashed() {
+    let room = tempfile::tempdir().unwrap();
+    let source = room.path().join("source");
+    std::fs::write(&source, vec![7; 128 << 10]).unwrap();
+    let metainfo = torrent_of(&source, Format::V1, 64 << 10);
+    let node = Node::open(Encryption::Allow).await;
+    let transfer = node.seed(&metainfo, &source);
+    let stamps = transfer.store().stamps();
+    let mut peer = join_seed(&node, &metainfo).await;
+    peer.send(&[Message::Interested]).await;
+    peer.until(|message| matches!(message, Message::Unchoke).then_some(())).await;
+    let mut mode = 0o600;
+    // Until the clock of the file system has gone on.
+    while transfer.store().check_stamps().is_empty() {
+        std::fs::set_permissions(&source, PermissionsExt::from_mode(mode)).unwrap();
+        mode ^= 0o044;
+    }
+    let block = |piece| Block { piece, begin: 0, length: BLOCK_LENGTH };
+    peer.send(&[Message::Request(block(0)), Message::Request(block(1))]).await;
+    let answer = |message: &Message<'_>| match message {
+        Message::Piece { block, .. } => Some(Ok(*block)),
+        Message::Reject(block) => Some(Err(*block)),
+        _ => None,
+    };
+    // Nothing but a look at the files has it hashed, or a reader.
+    let reader = transfer.reader();
+    transfer.wait_for(reader, 0, Instant::now()).await.unwrap();
+    assert_eq!(peer.until(answer).await, Ok(block(0)));
+    assert_eq!(peer.until(answer).await, Ok(block(1)));
+    assert_ne!(transfer.store().stamps(), stamps);
 }
 
 /// What proved itself counts, however soon after it the peer leaves: nobody is asked for it again.

@@ -202,10 +202,22 @@ async fn our_own_door_says_the_hashes() {
     assert_eq!((stats.hosts_banned, stats.wasted), (1, BLOCK));
 }
 
+/// Two of us meet in v1's name, in which others hang up on hash requests. Ours says that it answers them.
+#[tokio::test]
+async fn a_hybrid_in_v1s_name_is_proved_by_our_own_kind() {
+    let scene = Scene::new(Format::Hybrid).await;
+    let liar = scene.liar(scene.v1()).await;
+    let (_seeder, _seeding) = scene.seeder().await;
+    liar.await.unwrap();
+    let stats = scene.finish().await;
+    assert_eq!((stats.hosts_banned, stats.wasted), (1, BLOCK));
+}
+
 /// Nobody says which block was bad: the piece is fetched anew, from one peer, and whoever sent blocks of it is suspected.
 #[tokio::test]
 async fn without_hashes_the_piece_is_fetched_anew() {
-    for (format, questions) in [(Format::V1, 0), (Format::V2, 1)] {
+    // A hybrid's peers in v1's name are not asked unless they say that they answer.
+    for (format, questions) in [(Format::V1, 0), (Format::Hybrid, 0), (Format::V2, 1)] {
         let scene = Scene::new(format).await;
         let _liar = scene.liar(scene.v1()).await;
         let server = scene.server(scene.v1(), Hashes::Refuse).await;

@@ -14,8 +14,8 @@ use crate::digest::{V1Digest, v2_leaf};
 use crate::truth::fits_v2;
 use crate::workers::{on_threads, thread_count};
 use crate::{
-    BLOCK_LENGTH, EntryKind, FileStamp, Hash20, Hash32, Layout, PieceIndex, StorageError, V2File, merkle_pad,
-    merkle_root, platform,
+    BLOCK_LENGTH, EntryKind, FileStamp, Hash20, Hash32, Layout, Likeness, PieceIndex, StorageError, V2File,
+    merkle_pad, merkle_root, platform,
 };
 
 /// A file to hash.
@@ -328,8 +328,9 @@ impl Reader<'_, '_> {
             return Ok(());
         };
         let state = platform::state(fd).map_err(|errno| StorageError::new("read", &file.path, errno))?;
-        let is_same = *stamp.get_or_init(|| state.stamp) == state.stamp;
-        if is_same && state.is_file && state.stamp.length == file.length {
+        // One that was only touched keeps the stamp from before it was read: whoever compares it next has it hashed once more.
+        let is_other = stamp.get_or_init(|| state.stamp).compare(&state.stamp) == Likeness::Other;
+        if !is_other && state.is_file && state.stamp.length == file.length {
             Ok(())
         } else {
             Err(changed(file))

@@ -150,7 +150,7 @@ impl Intake {
     }
 
     /// Names the bad ones among the blocks that are kept of a piece, if its leaves are known ([`Truth::set_leaves`]). They alone have to
-    /// come again. Empty while they are not known, and when nothing is kept of it that is in doubt.
+    /// come again. Empty while they are not known, and when nothing is kept of it.
     pub fn convict(&mut self, piece: PieceIndex) -> Vec<Block> {
         let Some(assembly) = self.gathering.get_mut(&piece) else { return Vec::new() };
         let bad = assembly.work().convict(&self.bench, assembly.attempt());

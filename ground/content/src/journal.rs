@@ -18,20 +18,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::{PieceIndex, PieceSet, StorageError, Store, platform};
+use crate::{FileStamp, Likeness, PieceIndex, PieceSet, StorageError, Store, platform};
 use belief::{Belief, Item};
 use frame::Damage;
-
-/// Identifies the state of a file: if any of it differs, the bytes may differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileStamp {
-    /// Bytes.
-    pub length: u64,
-    /// Modification time, nanoseconds since 1970.
-    pub modified_ns: i128,
-    /// Inode number; 0 where there is none.
-    pub inode: u64,
-}
 
 /// What the journal says at open.
 #[derive(Debug)]
@@ -366,7 +355,10 @@ impl Resumed {
         for (entry, state) in states {
             let stamp = self.stamps.get(entry).copied().flatten();
             let now = state.filter(|state| state.is_file).map(|state| state.stamp);
-            if stamp.is_some() && stamp == now {
+            if let (Some(stamp), Some(now)) = (stamp, now)
+                && stamp.compare(&now) == Likeness::Same
+            {
+                store.renew_stamp(entry, now);
                 continue;
             }
             let length = now.map_or(0, |now| now.length);
@@ -391,7 +383,7 @@ impl Resumed {
                 store.dispute(entry, stamp, now.is_some(), doubted);
             }
         }
-        for piece in gone.into_iter().filter(|piece| !store.is_doubted(*piece)) {
+        for piece in gone.into_iter().filter(|piece| !store.is_undecided(*piece)) {
             self.verified.remove(piece);
             self.suspect.remove(piece);
             store.set_verified(piece, false);

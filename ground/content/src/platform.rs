@@ -157,9 +157,14 @@ pub(crate) fn state_at(path: &Path) -> Result<FileState, Errno> {
 }
 
 fn state_of(stat: &fs::Stat) -> FileState {
-    let modified_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+    let ns = |seconds: i64, rest: u64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     FileState {
-        stamp: FileStamp { length: stat.st_size.try_into().unwrap_or(0), modified_ns, inode: stat.st_ino },
+        stamp: FileStamp {
+            length: stat.st_size.try_into().unwrap_or(0),
+            modified_ns: ns(stat.st_mtime, stat.st_mtime_nsec),
+            inode: stat.st_ino,
+            changed_ns: Some(ns(stat.st_ctime, stat.st_ctime_nsec)),
+        },
         is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
         unlinked: stat.st_nlink == 0,
         executable: stat.st_mode & 0o111 != 0,

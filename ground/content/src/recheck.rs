@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::digest::{PieceDigest, Verdict};
 use crate::workers::{on_threads, thread_count};
 use crate::{
-    BLOCK_LENGTH, Block, FileStamp, PieceIndex, PieceSet, StorageError, Store, Truth, hashing::Progress,
+    BLOCK_LENGTH, Block, FileStamp, Likeness, PieceIndex, PieceSet, StorageError, Store, Truth,
+    hashing::Progress,
 };
 
 /// Bytes read at a time; several blocks, and far less than a core's cache.
@@ -79,19 +80,34 @@ pub fn recheck(
     });
 
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let after = states(store, pieces);
-    for (entry, state) in &after {
-        // What changed while it was read is proven in no state it was in.
-        if before.get(entry).is_some_and(|before| before != state) {
-            for piece in layout.pieces_of(*entry) {
-                if found.proven.remove(piece) {
-                    found.refuted.insert(piece);
+    let mut read = states(store, pieces);
+    for (entry, after) in &mut read {
+        let Some(before) = before.get(entry) else { continue };
+        match likeness(*before, *after) {
+            Likeness::Same => {}
+            // What was found holds for the file as it was: whoever compares it next has it hashed once more.
+            Likeness::Touched => *after = *before,
+            // What changed while it was read is proven in no state it was in.
+            Likeness::Other => {
+                for piece in layout.pieces_of(*entry) {
+                    if found.proven.remove(piece) {
+                        found.refuted.insert(piece);
+                    }
                 }
             }
         }
     }
-    store.restate(&found, &after);
+    store.restate(&found, &read);
     found
+}
+
+/// How a file compares with what was there before it was read.
+fn likeness(before: Option<FileStamp>, after: Option<FileStamp>) -> Likeness {
+    match (before, after) {
+        (Some(before), Some(after)) => before.compare(&after),
+        (None, None) => Likeness::Same,
+        _ => Likeness::Other,
+    }
 }
 
 /// The present stamps of the files that hold bytes of these pieces; `None` for those that are not there. Files that cannot be looked at

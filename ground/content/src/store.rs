@@ -3,7 +3,8 @@
 //! The store opens files lazily through the shared [`FilePool`], below one folder that nothing escapes
 //! (no symlink is followed inside it). Before bytes are served it checks that the file is still the one
 //! that was verified (size, modification time, inode); if not, its pieces leave the verified set and
-//! the reader gets [`ReadError::Changed`].
+//! the reader gets [`ReadError::Changed`]. Where nothing but the change time differs, nothing of the file is
+//! served until a recheck has told whether its bytes do: [`ReadError::Touched`].
 
 mod delete;
 mod dispute;
@@ -24,7 +25,9 @@ use rustix::io::Errno;
 
 use crate::bits::AtomicPieceSet;
 use crate::files::{FileKey, OpenFile};
-use crate::{Block, FilePool, FileStamp, Layout, PieceIndex, PieceSet, Quota, StorageError, platform};
+use crate::{
+    Block, FilePool, FileStamp, Layout, Likeness, PieceIndex, PieceSet, Quota, StorageError, platform,
+};
 
 pub use dispute::Yielded;
 pub use finish::FlushError;
@@ -72,6 +75,19 @@ pub enum ReadError {
     /// The file is not what was verified; its pieces left the verified set.
     #[error("{path:?} changed since it was verified")]
     Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Only the change time of the file is another than when it was verified, as was found just now: it has to be
+    /// [hashed](Store::doubted) before it is read.
+    #[error("{path:?} may have changed since it was verified")]
+    Touched {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The same, as was found before.
+    #[error("{path:?} is to be hashed before it is read")]
+    InDoubt {
         /// The file.
         path: PathBuf,
     },
@@ -389,7 +405,17 @@ impl Store {
         };
         let state = platform::state(&*file).map_err(|errno| self.error("read", entry, errno))?;
         // One that was removed or replaced still has its bytes as long as it is open, but is not what the user shares any more.
-        if !state.unlinked && self.is_unchanged(entry, &state, end) { Ok(file) } else { Err(changed()) }
+        if state.unlinked {
+            return Err(changed());
+        }
+        match self.likeness(entry, &state, end) {
+            Likeness::Same => Ok(file),
+            Likeness::Touched if self.doubt(entry, state.stamp) => {
+                Err(ReadError::Touched { path: self.path_of(entry) })
+            }
+            Likeness::Touched => Err(ReadError::InDoubt { path: self.path_of(entry) }),
+            Likeness::Other => Err(changed()),
+        }
     }
 
     /// How often a file was found changed or gone so far: what was written before the last time may not be there any more.

@@ -1,5 +1,6 @@
 //! Content for tests: bytes, layouts and their truth, computed the plain way.
 
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,6 +28,32 @@ pub(crate) fn bytes(length: u64, seed: u64) -> Vec<u8> {
         std::iter::repeat_with(&mut next).take(length.div_ceil(8) as usize).flatten().collect();
     bytes.truncate(length as usize);
     bytes
+}
+
+/// Changes the mode of a file, until the clock of the file system has gone on: nothing but its change time tells.
+pub(crate) fn touch(path: &Path) {
+    until_touched(path, || {});
+}
+
+/// Writes into a file in place and sets its modification time back: nothing but its change time tells.
+pub(crate) fn edit_unseen(path: &Path, at: u64, bytes: &[u8]) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    until_touched(path, || {
+        file.write_all_at(bytes, at).unwrap();
+        file.set_modified(modified).unwrap();
+    });
+}
+
+fn until_touched(path: &Path, change: impl Fn()) {
+    let changed = || std::fs::metadata(path).map(|found| (found.ctime(), found.ctime_nsec())).unwrap();
+    let before = changed();
+    let mut mode = 0o600;
+    while changed() == before {
+        change();
+        mode ^= 0o044;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
 }
 
 /// A path from text with slashes.

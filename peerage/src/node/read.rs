@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use peerage_content::{BLOCK_LENGTH, Block};
+use peerage_content::{BLOCK_LENGTH, Block, ReadError};
 use peerage_swarm::core::ReaderId;
 use peerage_swarm::driver::Transfer;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -100,7 +100,11 @@ async fn copy(
             let mut bytes = vec![0; length as usize];
             store.read(block, &mut bytes).map(|()| bytes)
         });
-        let bytes = read.await?.map_err(io::Error::other)?;
+        let bytes = match read.await? {
+            // It is to be hashed first, and waited for like a piece that is not there yet.
+            Err(ReadError::Touched { .. } | ReadError::InDoubt { .. }) => continue,
+            read => read.map_err(io::Error::other)?,
+        };
         if sender.send(Ok(bytes)).await.is_err() {
             break;
         }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peerage_content::{Block, ReadError, Sending, Store};
 use peerage_swarm::driver::{Direction, PeerThrottle};
@@ -22,6 +22,8 @@ const BACKLOG_MAX: usize = 1 << 20;
 const TURN: u64 = 1 << 20;
 /// How far ahead of the present block the kernel is asked to read the disk.
 const READAHEAD: u32 = 1 << 20;
+/// How often to look whether files that are hashed again may be served.
+const DOUBT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What sending came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub(super) struct Outbound {
     /// Blocks that could not be served since [`Outbound::take_unserved`].
     unserved: Vec<Block>,
     file_changed: bool,
+    /// Blocks that wait may be of files that are to be hashed before they are read.
+    in_doubt: bool,
     /// No block goes out before then.
     held: Option<Instant>,
 }
@@ -192,16 +196,22 @@ impl Outbound {
             }
             self.held = None;
         }
-        while let Some(block) = self.requests.front().copied() {
+        while let Some((at, block)) = self.next_request(store) {
             if throttle.is_limited(Direction::Up) {
                 // A block is sent whole; the limiter goes into debt for it.
                 if let Err(until) = throttle.take(Direction::Up, u64::from(block.length), Instant::now()) {
                     return Some(until);
                 }
             }
-            self.requests.pop_front();
             self.warm(store, block);
-            let mut sending = match store.sending(block) {
+            let sending = store.sending(block);
+            if let Err(ReadError::Touched { .. } | ReadError::InDoubt { .. }) = sending {
+                self.file_changed |= matches!(sending, Err(ReadError::Touched { .. }));
+                self.in_doubt = true;
+                break;
+            }
+            self.requests.remove(at);
+            let mut sending = match sending {
                 Ok(sending) => sending,
                 Err(error) => {
                     self.file_changed |= matches!(error, ReadError::Changed { .. });
@@ -227,7 +237,23 @@ impl Outbound {
             }
             return None;
         }
-        None
+        // Refused, they would be asked for elsewhere or never again; most files are hashed in a moment.
+        if !self.requests.is_empty() {
+            self.held = Some(Instant::now() + DOUBT_PAUSE);
+        }
+        self.held
+    }
+
+    /// The next request that need not wait until its file is hashed, and its place in the queue.
+    fn next_request(&mut self, store: &Store) -> Option<(usize, Block)> {
+        if !self.in_doubt {
+            return self.requests.front().map(|block| (0, *block));
+        }
+        let mut requests = self.requests.iter().copied().enumerate();
+        let next = requests.find(|(_, block)| !store.is_doubted(block.piece));
+        // Nothing is in doubt any more, as far as anybody asks for it.
+        self.in_doubt = next.is_none_or(|(at, _)| at > 0) && !self.requests.is_empty();
+        next
     }
 
     /// Once a window: starts the disk on what will be asked for next.

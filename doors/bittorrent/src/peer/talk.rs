@@ -42,6 +42,8 @@ pub(super) struct Talk {
     extended: bool,
     encrypted: bool,
     v2: bool,
+    /// It answers hash requests, and the transfer was told if there is one.
+    proves: bool,
     pub(super) key: Option<PeerKey>,
     found: Option<Found>,
     listen_address: Option<SocketAddr>,
@@ -97,6 +99,7 @@ impl Talk {
             extended: reserved.extended(),
             encrypted,
             v2,
+            proves: v2,
             key: None,
             found: hello.found,
             listen_address: hello.outgoing.then_some(hello.address),
@@ -149,6 +152,7 @@ impl Talk {
                 your_ip: Some(self.address.ip()),
                 metadata_size: ready.as_ref().and_then(|ready| u32::try_from(ready.info_bytes().len()).ok()),
                 upload_only: self.upload_only.then_some(true),
+                hashes: self.torrent.hashes_now().v2.is_some(),
                 ..ExtendedHandshake::default()
             };
             ExtendedMessage::Handshake(handshake).encode(&self.ids, self.outbound.buffer());
@@ -182,7 +186,7 @@ impl Talk {
         if !self.offers_metadata {
             self.greet();
         }
-        if self.v2 {
+        if self.proves {
             self.event(WireEvent::Proves);
         }
         let (extras, mut side) = self.aside();
@@ -326,6 +330,9 @@ impl Talk {
                     let requests_max = handshake.requests_max.map(|_| self.requests_max);
                     let listen_address = self.listen_address;
                     self.event(WireEvent::Caps { requests_max, listen_address });
+                }
+                if handshake.hashes && !std::mem::replace(&mut self.proves, true) && self.key.is_some() {
+                    self.event(WireEvent::Proves);
                 }
                 if let Some(upload_only) = handshake.upload_only {
                     self.event(WireEvent::UploadOnly(upload_only));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{BLOCK, Content, bytes, file, pad};
+use crate::testing::{BLOCK, Content, bytes, file, pad, touch};
 use crate::{Alignment, PieceSet};
 use std::sync::atomic::AtomicUsize;
 
@@ -98,6 +98,24 @@ fn a_file_that_changes_while_it_is_read_is_an_error() {
         });
         assert!(error.unwrap_err().in_full().contains("changed"));
     }
+}
+
+#[test]
+fn a_file_that_is_touched_while_it_is_read_is_hashed_again_by_whoever_serves_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let content = Content::single(4 << 20, BLOCK_LENGTH);
+    content.write_to(dir.path());
+    let path = dir.path().join("file");
+    let hashed = hash(&plan(&content, dir.path(), true, true, 1), &|_| {
+        touch(&path);
+        true
+    });
+    let hashed = hashed.unwrap();
+    assert_eq!(hashed.v1, Some(content.v1()));
+    let (layout, place) = (content.layout, crate::Place::InPlace(path));
+    let full = PieceSet::full(layout.piece_count());
+    let store = crate::Store::new(layout, place, crate::FilePool::new(4), full, hashed.stamps);
+    assert_eq!(store.check_stamps(), [0]);
 }
 
 #[test]

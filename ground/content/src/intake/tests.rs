@@ -1,5 +1,5 @@
 mod arrivals;
-mod doubts;
+mod kept;
 
 use super::*;
 use crate::testing::{BLOCK, Content, Hashes, TinyDisk, file, pad};

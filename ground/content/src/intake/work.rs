@@ -3,7 +3,7 @@
 //! Runs of a piece are worked on one after the other, whichever worker does it, so the v1 hash sees them in turn and an old
 //! attempt's writes never overtake a new one's. Runs of different pieces go side by side.
 //!
-//! An attempt that fails its v2 hash stays open *in doubt*: everything it brought is on disk, and once the leaves are known, only the
+//! An attempt that fails its v2 hash stays open, *kept*: everything it brought is on disk, and once the leaves are known, only the
 //! blocks that differ from theirs go missing again. A failed v1 hash says nothing of single blocks and ends the attempt.
 //!
 //! No lock is held while bytes are hashed or written: `State::busy` says that a worker has the piece.
@@ -116,8 +116,8 @@ struct Progress {
     left: u32,
     /// [`Store::losses`] when the attempt began.
     losses: u64,
-    /// The leaves that were found, of an attempt in doubt.
-    doubted: Option<Box<[Hash32]>>,
+    /// The leaves that were found, of an attempt that failed and is kept.
+    kept: Option<Box<[Hash32]>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ enum Outcome {
     /// All hashes match, all bytes are written.
     True,
     /// The v2 hash does not match, the bytes are written: the leaves tell, or will, which blocks are bad.
-    Doubtful(Box<Progress>),
+    Kept(Box<Progress>),
     /// A hash does not match, and nothing can tell which block is bad.
     False,
 }
@@ -198,7 +198,7 @@ impl PieceWork {
             match result {
                 None => {}
                 Some(Ok(Outcome::Open(progress))) => self.lock().progress = Some(progress),
-                Some(Ok(Outcome::Doubtful(progress))) => self.doubt(bench, attempt, progress),
+                Some(Ok(Outcome::Kept(progress))) => self.keep(bench, attempt, progress),
                 Some(result) => self.decide(bench, attempt, result),
             }
         }
@@ -211,7 +211,7 @@ impl PieceWork {
         }
         let piece = self.piece;
         let event = match result {
-            Ok(Outcome::Open(_) | Outcome::Doubtful(_)) => return,
+            Ok(Outcome::Open(_) | Outcome::Kept(_)) => return,
             Ok(Outcome::True) => {
                 // In this order: whoever gives leaves looks afterwards whether they came too late.
                 bench.store.complete(piece);
@@ -227,7 +227,7 @@ impl PieceWork {
     }
 
     /// Keeps the attempt open, and tells that it failed.
-    fn doubt(self: &Arc<Self>, bench: &Bench, attempt: u32, progress: Box<Progress>) {
+    fn keep(self: &Arc<Self>, bench: &Bench, attempt: u32, progress: Box<Progress>) {
         self.lock().progress = Some(progress);
         if self.is_live(attempt) {
             let kept = Some(Kept { work: Arc::clone(self), attempt });
@@ -235,13 +235,13 @@ impl PieceWork {
         }
     }
 
-    /// The blocks of an attempt in doubt that are bad by the leaves that are known now. They have to come again, and the attempt is no
-    /// longer in doubt. None while the leaves are not known, or of an attempt that is not in doubt.
+    /// The blocks of a kept attempt that are bad by the leaves that are known now. They have to come again, and the attempt goes
+    /// on like any other. None while the leaves are not known, or of an attempt that is not kept.
     pub(super) fn convict(&self, bench: &Bench, attempt: u32) -> Vec<Block> {
         let mut state = self.lock();
         let progress = state.progress.as_mut().filter(|progress| progress.attempt == attempt);
         let Some(progress) = progress else { return Vec::new() };
-        let Some(found) = &progress.doubted else { return Vec::new() };
+        let Some(found) = &progress.kept else { return Vec::new() };
         let layout = bench.store.layout();
         let bad = bad_blocks(&bench.truth, self.piece, found, |index| layout.block(self.piece, index));
         if !bad.is_empty() {
@@ -300,10 +300,10 @@ impl PieceWork {
                 return Ok(Outcome::False);
             };
             self.write(store, run)?;
-            let mut doubtful = self.start(bench, run.attempt)?;
-            doubtful.losses = progress.losses;
-            doubtful.keep(found);
-            return Ok(Outcome::Doubtful(doubtful));
+            let mut kept = self.start(bench, run.attempt)?;
+            kept.losses = progress.losses;
+            kept.keep(found);
+            return Ok(Outcome::Kept(kept));
         }
         self.write(store, run)?;
         if store.losses() != progress.losses {
@@ -331,7 +331,7 @@ impl PieceWork {
         // Without a v1 hash nothing waits for its turn.
         let next = if digest.needs_order() { 0 } else { self.blocks };
         let losses = bench.store.losses();
-        Ok(Box::new(Progress { attempt, digest, next, settled, left, losses, doubted: None }))
+        Ok(Box::new(Progress { attempt, digest, next, settled, left, losses, kept: None }))
     }
 
     /// Takes the v1 hash over padding, and over blocks that came too early and were written: those are read back.
@@ -394,7 +394,7 @@ impl Progress {
         for (index, leaf) in (0..).zip(&found) {
             self.digest.put_leaf(index, *leaf);
         }
-        self.doubted = Some(found);
+        self.kept = Some(found);
     }
 
     /// These blocks have to come again.
@@ -405,6 +405,6 @@ impl Progress {
             }
         }
         self.left = bad.len() as u32;
-        self.doubted = None;
+        self.kept = None;
     }
 }

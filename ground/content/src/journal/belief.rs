@@ -1,8 +1,8 @@
 //! What the items of a journal add up to.
 
+use super::Resumed;
 use super::frame::{self, Damage};
-use super::{FileStamp, Resumed};
-use crate::{PieceIndex, PieceSet};
+use crate::{FileStamp, PieceIndex, PieceSet};
 
 /// One thing that a commit says.
 #[derive(Clone, Debug, PartialEq, Eq)]

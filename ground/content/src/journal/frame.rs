@@ -79,6 +79,8 @@ const SYNCED: u8 = 6;
 const STAMP: u8 = 7;
 const NOTE: u8 = 8;
 const TOTALS: u8 = 9;
+/// A stamp with a change time, which those of the other tag are without.
+const TIMED_STAMP: u8 = 10;
 
 fn put_item(out: &mut Vec<u8>, item: &Item) {
     match item {
@@ -96,14 +98,18 @@ fn put_item(out: &mut Vec<u8>, item: &Item) {
         Item::Lost(pieces) => put_pieces(out, LOST, pieces),
         Item::Suspect(pieces) => put_pieces(out, SUSPECT, pieces),
         Item::Synced => out.push(SYNCED),
+        Item::Stamp(entry, Some(stamp @ FileStamp { changed_ns: Some(changed_ns), .. })) => {
+            out.push(TIMED_STAMP);
+            put_number(out, *entry as u64);
+            put_untimed(out, stamp);
+            out.extend_from_slice(&changed_ns.to_le_bytes());
+        }
         Item::Stamp(entry, stamp) => {
             out.push(STAMP);
             put_number(out, *entry as u64);
             out.push(stamp.is_some().into());
             if let Some(stamp) = stamp {
-                put_number(out, stamp.length);
-                put_number(out, stamp.inode);
-                out.extend_from_slice(&stamp.modified_ns.to_le_bytes());
+                put_untimed(out, stamp);
             }
         }
         Item::Note(note) => {
@@ -124,6 +130,13 @@ fn put_number(out: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     out.push(number as u8);
+}
+
+/// A stamp without its change time.
+fn put_untimed(out: &mut Vec<u8>, stamp: &FileStamp) {
+    put_number(out, stamp.length);
+    put_number(out, stamp.inode);
+    out.extend_from_slice(&stamp.modified_ns.to_le_bytes());
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -166,6 +179,11 @@ impl<'a> Input<'a> {
             STAMP => Item::Stamp(self.number()?.try_into().ok()?, self.stamp()?),
             NOTE => Item::Note(self.bytes()?.to_vec()),
             TOTALS => Item::Totals(self.number()?, self.number()?),
+            TIMED_STAMP => {
+                let entry = self.number()?.try_into().ok()?;
+                let untimed = self.untimed()?;
+                Item::Stamp(entry, Some(FileStamp { changed_ns: Some(self.nanoseconds()?), ..untimed }))
+            }
             _ => return None,
         })
     }
@@ -214,8 +232,16 @@ impl<'a> Input<'a> {
         if self.byte()? == 0 {
             return Some(None);
         }
+        self.untimed().map(Some)
+    }
+
+    /// A stamp without its change time.
+    fn untimed(&mut self) -> Option<FileStamp> {
         let (length, inode) = (self.number()?, self.number()?);
-        let modified_ns = i128::from_le_bytes(*self.take(16)?.first_chunk()?);
-        Some(Some(FileStamp { length, modified_ns, inode }))
+        Some(FileStamp { length, modified_ns: self.nanoseconds()?, inode, changed_ns: None })
+    }
+
+    fn nanoseconds(&mut self) -> Option<i128> {
+        Some(i128::from_le_bytes(*self.take(16)?.first_chunk()?))
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::testing::{BLOCK, Content, file};
-use crate::{Alignment, BLOCK_LENGTH, FilePool, Place};
+use crate::testing::{BLOCK, Content, edit_unseen, file, touch};
+use crate::{Alignment, BLOCK_LENGTH, Entry, EntryKind, FilePool, Place};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn sets(resumed: &Resumed) -> (Vec<PieceIndex>, Vec<PieceIndex>) {
 }
 
 fn stamp(length: u64) -> Option<FileStamp> {
-    Some(FileStamp { length, modified_ns: -5, inode: u64::MAX })
+    Some(FileStamp { length, modified_ns: -5, inode: u64::MAX, changed_ns: Some(-3) })
 }
 
 fn place() -> (tempfile::TempDir, PathBuf) {
@@ -174,6 +174,26 @@ fn a_look_neither_locks_nor_repairs() {
     assert_eq!(resumed.verified.count(), 1);
 }
 
+/// Written before change times were asked for.
+#[test]
+fn a_stamp_of_an_old_journal_is_read() {
+    let untimed = stamp(9).map(|stamp| FileStamp { changed_ns: None, ..stamp });
+    let mut old = vec![7, 1, 1, 9];
+    old.extend([[0xff; 9].as_slice(), &[1], &(-5_i128).to_le_bytes()].concat());
+    let item = Item::Stamp(1, untimed);
+    assert_eq!(frame::encode(std::slice::from_ref(&item))[12..], old);
+    let (_dir, path) = place();
+    drop(open(&path, BOOT));
+    let journal = [std::fs::read(&path).unwrap(), frame::encode(&[item])].concat();
+    std::fs::write(&path, journal).unwrap();
+    let (mut journal, resumed) = open(&path, BOOT);
+    assert_eq!(resumed.stamps, [None, untimed]);
+    journal.describe(&[None, stamp(9)], b"", (0, 0));
+    journal.commit(false).unwrap();
+    drop(journal);
+    assert_eq!(open(&path, BOOT).1.stamps, [None, stamp(9)]);
+}
+
 #[test]
 fn it_stays_short() {
     let (_dir, path) = place();
@@ -312,7 +332,10 @@ proptest! {
     /// Items survive the disk, whatever they say.
     #[test]
     fn pieces_round_trip(pieces in prop::collection::btree_set(any::<u32>().prop_map(|piece| piece % (u32::MAX - 1)), 0..50)) {
-        let items = vec![Item::Verified(pieces.iter().copied().collect()), Item::Stamp(3, stamp(9)), Item::Totals(u64::MAX, 0)];
+        let untimed = stamp(8).map(|stamp| FileStamp { changed_ns: None, ..stamp });
+        let stamps = [Item::Stamp(3, stamp(9)), Item::Stamp(4, untimed), Item::Stamp(5, None)];
+        let mut items = vec![Item::Verified(pieces.iter().copied().collect()), Item::Totals(u64::MAX, 0)];
+        items.extend(stamps);
         let bytes = frame::encode(&items);
         prop_assert_eq!(frame::decode(&bytes), Ok((items, bytes.len())));
     }
@@ -439,6 +462,76 @@ mod resuming {
             file_in(folder).set_modified(std::time::UNIX_EPOCH).unwrap();
         });
         assert!(store.verified().is_full() && store.in_the_way().is_none() && !store.is_disputed(0));
+    }
+
+    #[test]
+    fn an_edit_behind_its_time_is_held_like_any_other() {
+        let edit = |folder: &Path| edit_unseen(&folder.join("a"), 9, b"edited");
+        let store = download(&[], edit);
+        assert_eq!(store.in_the_way(), Some(0));
+        assert!(store.verified().iter().eq([1, 2, 3, 4]) && store.is_disputed(0));
+    }
+
+    #[test]
+    fn a_file_of_which_only_the_mode_changed_is_hashed_again_and_as_true_as_before() {
+        let change_mode = |folder: &Path| touch(&folder.join("a"));
+        check(true, change_mode, &[3, 4, 5], &[0, 1, 2]);
+        let store = download(&[], change_mode);
+        assert!(store.verified().is_full() && store.in_the_way().is_none() && !store.is_disputed(0));
+    }
+
+    #[test]
+    fn an_old_stamp_is_believed_and_gets_the_change_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = Content::new(vec![file("a", BLOCK)], PIECE, Alignment::PerFile);
+        let timed = content.shared(dir.path()).stamps();
+        let untimed = timed.iter().flatten().map(|stamp| Some(FileStamp { changed_ns: None, ..*stamp }));
+        let untimed: Vec<_> = untimed.collect();
+        let full = PieceSet::full(1);
+        let place = Place::InPlace(dir.path().to_owned());
+        let store = Store::new(content.layout, place, FilePool::new(4), full.clone(), untimed.clone());
+        let none = PieceSet::empty(1);
+        let (suspect, unsynced) = (none.clone(), none);
+        let mut resumed =
+            Resumed { verified: full, suspect, unsynced, stamps: untimed, note: vec![], totals: (0, 0) };
+        resumed.check(&store).unwrap();
+        assert!(resumed.verified.is_full() && resumed.suspect.is_empty());
+        assert_eq!(store.stamps(), timed);
+    }
+
+    /// What we do to a file ourselves comes before its stamp.
+    #[test]
+    fn a_download_with_executable_files_is_not_hashed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let executable = |name| Entry { kind: EntryKind::File { executable: true }, ..file(name, 2 * BLOCK) };
+        let empty = Entry { length: 0, ..executable("empty") };
+        let content =
+            Content::new(vec![executable("new"), executable("found"), empty], PIECE, Alignment::PerFile);
+        for name in ["found", "empty"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let preallocation = crate::Preallocation::Full;
+        let place = Place::Download { folder: dir.path().to_owned(), root: None, preallocation };
+        let store = content.download_to(place.clone());
+        for piece in 0..2 {
+            store.write(piece, 0, &[&content.bytes_of(content.piece(piece))]).unwrap();
+            store.complete(piece);
+        }
+        store.finish().unwrap();
+        store.sync().unwrap();
+        let stamps = store.stamps();
+        assert_eq!(stamps.iter().flatten().count(), 3);
+        assert!(store.check_stamps().is_empty());
+        drop(store);
+        let full = PieceSet::full(2);
+        let none = PieceSet::empty(2);
+        let store = Store::new(content.layout, place, FilePool::new(4), full.clone(), stamps.clone());
+        let (suspect, unsynced) = (none.clone(), none);
+        let mut resumed = Resumed { verified: full, suspect, unsynced, stamps, note: vec![], totals: (0, 0) };
+        resumed.check(&store).unwrap();
+        store.finish().unwrap();
+        assert!(resumed.suspect.is_empty() && resumed.verified.is_full());
+        assert!(store.check_stamps().is_empty());
     }
 
     #[test]

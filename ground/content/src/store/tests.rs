@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{BLOCK, Content, FullDevice, TinyDisk, bytes, file, pad, path};
+use crate::testing::{BLOCK, Content, FullDevice, TinyDisk, bytes, edit_unseen, file, pad, path, touch};
 use crate::{Alignment, BLOCK_LENGTH, BlockPool, Entry, EntryKind, RelPath, StorageErrorKind};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -372,7 +372,7 @@ impl Swarm {
             self.on_proven(now, piece, bad);
         } else if !kept {
             self.on_false(now, piece, bad);
-        } else if !self.doubt(now, piece) {
+        } else if !self.begin_inquiry(now, piece) {
             self.fetch_anew(now, piece);
         }
     }

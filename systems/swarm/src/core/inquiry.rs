@@ -1,13 +1,15 @@
 //! Which block of a corrupt piece is bad: asking peers for the hashes of its blocks.
 //!
-//! A piece of a hash tree that proved corrupt is *doubted*: its blocks stay where they are, and one peer after the other is asked for
+//! A piece of a hash tree that proved corrupt comes *under inquiry*: its blocks stay where they are, and one peer after the other is asked for
 //! the hashes of them, which prove themselves against the hash of the piece, whoever brings them. They name the bad blocks, and so
 //! their senders, at once; only those blocks are fetched again. No peer is asked twice about one piece.
 //!
 //! The piece is not fetched anew meanwhile. That would bring the good blocks a second time, and an answer takes no longer than they
-//! would. Nothing else waits: other pieces are fetched, and what is doubted does not count as buffered. Where nobody (who is left to
-//! ask) can answer, or a reader waits for the piece and the first one does not, `blame` takes over: the piece is fetched anew from
-//! one peer. The lone sender of a whole piece needs no proof, and is not asked about.
+//! would. Nothing else waits: other pieces are fetched, and what is under inquiry does not count as buffered. Where nobody (who is left to
+//! ask) can answer, or not within a few seconds, `blame` takes over: the piece is fetched anew from one peer. The lone sender of a
+//! whole piece needs no proof, and is not asked about.
+//!
+//! One who keeps silent may be the liar himself: after a second the next is asked, and whichever answer comes first counts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,24 +20,24 @@ use super::partial::block_index;
 use super::peer::Peer;
 use super::{Output, PeerKey, Swarm};
 
-/// How long one peer has to answer: longer than one that refuses after some thought (our own door takes three seconds).
-const ANSWER_MAX: Duration = Duration::from_secs(4);
+/// How long one peer has to answer before the next is asked.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Peers asked about one piece, and about one that a reader waits for.
 const ASKED_MAX: usize = 3;
 const ASKED_MAX_URGENT: usize = 1;
-/// How long a piece is doubted, its turn at busy peers included.
-const DOUBT_MAX: Duration = Duration::from_secs(12);
-/// Pieces doubted at a time; further ones are fetched anew.
-const DOUBTED_MAX: usize = 64;
-/// Questions that a peer left unanswered, one after the other, after which it is not asked any more.
+/// How long a piece is under inquiry, its turn at busy peers included.
+const INQUIRY_MAX: Duration = Duration::from_secs(4);
+/// Pieces under inquiry at a time; further ones are fetched anew.
+const INQUIRIES_MAX: usize = 64;
+/// Questions that a peer left unanswered, after which it is not asked any more.
 const UNPROVEN_MAX: u8 = 3;
 
-/// The pieces that are doubted.
+/// The pieces under inquiry.
 #[derive(Debug, Default)]
 pub(super) struct Inquiries {
     open: BTreeMap<PieceIndex, Inquiry>,
     /// Somebody may have to be asked.
-    pub(super) is_stirred: bool,
+    is_stirred: bool,
 }
 
 #[derive(Debug)]
@@ -43,8 +45,10 @@ struct Inquiry {
     /// Who may have sent a bad block, and therefore is asked last.
     senders: Vec<PeerKey>,
     asked: Vec<PeerKey>,
-    /// Who is being waited for, and until when.
-    waiting: Option<(PeerKey, Instant)>,
+    /// Those of the asked who have not refused.
+    awaited: Vec<PeerKey>,
+    /// When the next is asked though somebody is awaited.
+    next_at: Instant,
     until: Instant,
 }
 
@@ -61,53 +65,39 @@ impl Inquiries {
         self.open.contains_key(&piece)
     }
 
-    /// Nothing is doubted any more of a piece. Returns who was being asked.
-    pub(super) fn close(&mut self, piece: PieceIndex) -> Option<PeerKey> {
-        let inquiry = self.open.remove(&piece)?;
-        self.is_stirred = true;
-        inquiry.waiting.map(|(peer, _)| peer)
+    /// A piece is under inquiry no longer.
+    pub(super) fn close(&mut self, piece: PieceIndex) {
+        self.is_stirred |= self.open.remove(&piece).is_some();
     }
 
-    /// A peer will not answer about a piece; false when it was not being waited for.
-    fn answered(&mut self, piece: PieceIndex, peer: PeerKey) -> bool {
-        let waiting = self.open.get_mut(&piece).map(|inquiry| &mut inquiry.waiting);
-        let was_waiting =
-            waiting.is_some_and(|waiting| waiting.take_if(|(asked, _)| *asked == peer).is_some());
-        self.is_stirred |= was_waiting;
-        was_waiting
+    /// A peer will not answer about a piece; false when it was not awaited.
+    fn refused(&mut self, piece: PieceIndex, peer: PeerKey) -> bool {
+        let Some(inquiry) = self.open.get_mut(&piece) else { return false };
+        let before = inquiry.awaited.len();
+        inquiry.awaited.retain(|awaited| *awaited != peer);
+        let was_awaited = inquiry.awaited.len() < before;
+        self.is_stirred |= was_awaited;
+        was_awaited
     }
 
     /// A peer is gone.
     pub(super) fn left(&mut self, peer: PeerKey) {
-        let pieces: Vec<PieceIndex> = self.open.keys().copied().collect();
-        pieces.into_iter().for_each(|piece| {
-            self.answered(piece, peer);
-        });
-    }
-
-    /// Who let their time to answer pass.
-    fn expire(&mut self, now: Instant) -> Vec<PeerKey> {
-        let late = |inquiry: &mut Inquiry| inquiry.waiting.take_if(|(_, until)| *until <= now);
-        let silent: Vec<PeerKey> = self.open.values_mut().filter_map(late).map(|(peer, _)| peer).collect();
-        let is_over = |inquiry: &Inquiry| inquiry.waiting.is_none() && inquiry.until <= now;
-        self.is_stirred |= self.open.values().any(is_over) || !silent.is_empty();
-        silent
-    }
-
-    /// The pieces about which nobody is being asked.
-    fn idle(&self) -> Vec<PieceIndex> {
-        let open = self.open.iter();
-        open.filter(|(_, inquiry)| inquiry.waiting.is_none()).map(|(piece, _)| *piece).collect()
+        for piece in self.pieces() {
+            self.refused(piece, peer);
+        }
     }
 
     /// When something is due if nothing happens before.
     pub(super) fn timeout(&self) -> Option<Instant> {
-        let waits = |inquiry: &Inquiry| inquiry.waiting.map_or(inquiry.until, |(_, until)| until);
-        self.open.values().map(waits).min()
+        self.open.values().map(|inquiry| inquiry.next_at.min(inquiry.until)).min()
+    }
+
+    fn pieces(&self) -> Vec<PieceIndex> {
+        self.open.keys().copied().collect()
     }
 
     fn is_busy(&self, peer: PeerKey) -> bool {
-        self.open.values().any(|inquiry| inquiry.waiting.is_some_and(|(asked, _)| asked == peer))
+        self.open.values().any(|inquiry| inquiry.awaited.contains(&peer))
     }
 }
 
@@ -122,36 +112,35 @@ impl Swarm {
 
     /// A peer will not prove the blocks of a piece.
     pub(super) fn on_unproven(&mut self, key: PeerKey, piece: PieceIndex) {
-        if self.inquiries.answered(piece, key) {
+        if self.inquiries.refused(piece, key) {
             self.left_unproven(key);
         }
     }
 
-    /// Begins to doubt a piece whose blocks are all here and kept; false when there is no need to, or nobody to ask.
-    pub(super) fn doubt(&mut self, now: Instant, piece: PieceIndex) -> bool {
+    /// Begins to ask about a piece whose blocks are all here and kept; false when there is no need to, or nobody to ask.
+    pub(super) fn begin_inquiry(&mut self, now: Instant, piece: PieceIndex) -> bool {
         if self.inquiries.contains(piece) {
             return true;
         }
         let partial = self.picker.partials.get(piece).filter(|partial| partial.is_complete());
         let senders = partial.map(|partial| partial.contributors()).unwrap_or_default();
-        if senders.len() < 2 || self.inquiries.open.len() >= DOUBTED_MAX {
+        if senders.len() < 2 || self.inquiries.open.len() >= INQUIRIES_MAX {
             return false;
         }
-        let inquiry = Inquiry { senders, asked: Vec::new(), waiting: None, until: now + DOUBT_MAX };
+        let (asked, awaited) = (Vec::new(), Vec::new());
+        let inquiry = Inquiry { senders, asked, awaited, next_at: now, until: now + INQUIRY_MAX };
         if matches!(self.whom_to_ask(now, piece, &inquiry), Next::Nobody) {
             return false;
         }
         self.inquiries.open.insert(piece, inquiry);
         self.inquiries.is_stirred = true;
-        self.picker.partials.set_doubted(piece, true);
+        self.picker.partials.set_under_inquiry(piece, true);
         true
     }
 
     /// Blocks of a piece are bad for sure: their senders are banned, and they are fetched again; the others stay.
     pub(super) fn on_proven(&mut self, now: Instant, piece: PieceIndex, bad: &[Block]) {
-        if let Some(peer) = self.inquiries.close(piece).and_then(|key| self.peers.get_mut(&key)) {
-            peer.unproven = 0;
-        }
+        self.inquiries.close(piece);
         let bad: Vec<u32> = bad.iter().filter_map(|block| block_index(&self.layout, *block)).collect();
         let mut senders = Vec::new();
         for index in bad {
@@ -161,7 +150,7 @@ impl Swarm {
             self.wasted += u64::from(length);
             self.downloaded = self.downloaded.saturating_sub(length.into());
         }
-        self.picker.partials.set_doubted(piece, false);
+        self.picker.partials.set_under_inquiry(piece, false);
         self.picker.epoch += 1;
         if !senders.is_empty() {
             self.convict(now, piece, senders);
@@ -181,40 +170,57 @@ impl Swarm {
         judgement.ban.into_iter().for_each(|key| self.ban(now, key));
     }
 
-    /// Asks about doubted pieces whoever is next, and ends the doubt where nobody is.
+    /// Asks whoever is next about each piece, and ends the inquiry where nobody is.
     pub(super) fn inquire(&mut self, now: Instant) {
-        if self.inquiries.open.is_empty() {
-            return;
-        }
-        self.inquiries.expire(now).into_iter().for_each(|key| self.left_unproven(key));
+        self.inquiries.is_stirred |= self.inquiries.timeout().is_some_and(|at| at <= now);
         while std::mem::take(&mut self.inquiries.is_stirred) {
-            self.inquiries.idle().into_iter().for_each(|piece| self.inquire_about(now, piece));
+            self.inquiries.pieces().into_iter().for_each(|piece| self.inquire_about(now, piece));
         }
     }
 
     fn inquire_about(&mut self, now: Instant, piece: PieceIndex) {
         let Some(inquiry) = self.inquiries.open.get(&piece) else { return };
-        let next = match inquiry.until <= now {
-            true => Next::Nobody,
-            false => self.whom_to_ask(now, piece, inquiry),
-        };
-        match next {
-            Next::Ask(peer) => {
-                if let Some(inquiry) = self.inquiries.open.get_mut(&piece) {
-                    inquiry.asked.push(peer);
-                    inquiry.waiting = Some((peer, now + ANSWER_MAX));
-                    self.outputs.push_back(Output::Prove { peer, piece });
-                }
-            }
-            Next::Wait => {}
-            Next::Nobody => self.fetch_anew(now, piece),
+        if inquiry.until <= now {
+            return self.end_inquiry(now, piece);
         }
+        if !inquiry.awaited.is_empty() && now < inquiry.next_at {
+            return;
+        }
+        match self.whom_to_ask(now, piece, inquiry) {
+            Next::Nobody if inquiry.awaited.is_empty() || self.is_urgent(piece) => {
+                return self.end_inquiry(now, piece);
+            }
+            Next::Ask(peer) => self.ask_for_proof(peer, piece),
+            Next::Nobody | Next::Wait => {}
+        }
+        if let Some(inquiry) = self.inquiries.open.get_mut(&piece) {
+            inquiry.next_at = now + ANSWER_MAX;
+        }
+    }
+
+    fn ask_for_proof(&mut self, peer: PeerKey, piece: PieceIndex) {
+        if let Some(inquiry) = self.inquiries.open.get_mut(&piece) {
+            inquiry.asked.push(peer);
+            inquiry.awaited.push(peer);
+            self.outputs.push_back(Output::Prove { peer, piece });
+        }
+    }
+
+    /// No proof came.
+    fn end_inquiry(&mut self, now: Instant, piece: PieceIndex) {
+        let inquiry = self.inquiries.open.get_mut(&piece);
+        let silent = inquiry.map(|inquiry| std::mem::take(&mut inquiry.awaited)).unwrap_or_default();
+        silent.into_iter().for_each(|key| self.left_unproven(key));
+        self.fetch_anew(now, piece);
+    }
+
+    fn is_urgent(&self, piece: PieceIndex) -> bool {
+        self.picker.wishes.deadline(piece).is_some()
     }
 
     /// The quickest of those who can answer; senders, one of whom has a reason not to, after all others.
     fn whom_to_ask(&self, now: Instant, piece: PieceIndex, inquiry: &Inquiry) -> Next {
-        let is_urgent = self.picker.wishes.deadline(piece).is_some();
-        if inquiry.asked.len() >= if is_urgent { ASKED_MAX_URGENT } else { ASKED_MAX } {
+        if inquiry.asked.len() >= if self.is_urgent(piece) { ASKED_MAX_URGENT } else { ASKED_MAX } {
             return Next::Nobody;
         }
         let able = |peer: &&Peer| {

@@ -37,7 +37,7 @@ pub(super) struct Partial {
     /// Only this peer may send blocks of it, because somebody is suspected.
     pub(super) owner: Option<PeerKey>,
     /// It proved corrupt, and somebody is asked which block is bad.
-    pub(super) doubted: bool,
+    pub(super) under_inquiry: bool,
 }
 
 /// What became of a request that ended without data.
@@ -74,7 +74,7 @@ impl Partial {
             bytes: 0,
             spare: Vec::new(),
             owner: None,
-            doubted: false,
+            under_inquiry: false,
         }
     }
 
@@ -175,7 +175,7 @@ impl Partials {
     }
 
     /// Received bytes that wait for their verdict or for blocks that are on their way. Pieces that are stuck because nobody
-    /// is asked for the rest do not count, nor do doubted ones: they must not keep others from being begun.
+    /// is asked for the rest do not count, nor do those under inquiry: they must not keep others from being begun.
     pub(super) fn buffered(&self) -> u64 {
         self.buffered
     }
@@ -305,8 +305,8 @@ impl Partials {
     }
 
     /// Whether it is being found out which block of a piece is bad.
-    pub(super) fn set_doubted(&mut self, piece: PieceIndex, doubted: bool) {
-        self.change(piece, |partial| partial.doubted = doubted);
+    pub(super) fn set_under_inquiry(&mut self, piece: PieceIndex, under_inquiry: bool) {
+        self.change(piece, |partial| partial.under_inquiry = under_inquiry);
     }
 
     /// Lets only this peer send blocks of a piece, or anyone.
@@ -331,7 +331,7 @@ impl Partials {
 
 /// What a piece adds to [`Partials::buffered`].
 fn counted(partial: &Partial) -> u64 {
-    if !partial.doubted && (partial.asked > 0 || partial.is_complete()) { partial.bytes } else { 0 }
+    if !partial.under_inquiry && (partial.asked > 0 || partial.is_complete()) { partial.bytes } else { 0 }
 }
 
 /// The number of a block within its piece, if it is one that the engine asks for: aligned, whole, inside the content.

@@ -65,7 +65,7 @@ pub(super) struct Peer {
     pub(super) on_parole: bool,
     /// It can be asked for the hashes of blocks.
     pub(super) proves: bool,
-    /// Questions for hashes that it left unanswered, one after the other.
+    /// Questions for hashes that it left unanswered.
     pub(super) unproven: u8,
 
     pub(super) choked: bool,

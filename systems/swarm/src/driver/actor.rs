@@ -4,6 +4,7 @@
 //! that keeps the core and the files in agreement.
 
 mod disk;
+mod doubts;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,11 +15,13 @@ use std::time::{Duration, Instant};
 use peerage_content::{
     Arrived, Intake, IntakeEvent, Kept, Layout, PieceIndex, PieceSet, Rechecked, Store, Truth, Yielded,
 };
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use self::disk::Check;
+use self::doubts::Doubts;
 
 use super::link::{Order, PeerLink, WireEvent};
 use super::records::Records;
@@ -87,6 +90,7 @@ pub(super) struct Actor {
     verify_next: Vec<oneshot::Sender<PieceSet>>,
     /// Pieces to be hashed when storage works again, or when their hash is known.
     suspect: PieceSet,
+    doubts: Doubts,
     stalled: Option<(Stall, Instant)>,
     /// Stalls since something was written.
     stalls: u32,
@@ -106,6 +110,13 @@ struct Wire {
     orders: mpsc::Sender<Order>,
     /// What we have is nothing to it.
     serves_only: bool,
+}
+
+impl Wire {
+    /// Gives an order; false when too many wait. One that has closed is not behind: its last words wait in the inbox, and then its farewell.
+    fn takes(&self, order: Order) -> bool {
+        !matches!(self.orders.try_send(order), Err(TrySendError::Full(_)))
+    }
 }
 
 impl Actor {
@@ -157,6 +168,7 @@ impl Actor {
             verifying: Vec::new(),
             verify_next: Vec::new(),
             suspect: parts.suspect,
+            doubts: Doubts::default(),
             stalled: None,
             stalls: 0,
             held: None,
@@ -231,7 +243,7 @@ impl Actor {
         let mut deadline = self.published_at + Duration::from_secs(30);
         let sooner =
             [self.core.poll_timeout(), self.records.timeout(), self.stalled.as_ref().map(|(_, at)| *at)];
-        for at in sooner.into_iter().flatten().chain(self.compare_due()) {
+        for at in sooner.into_iter().flatten().chain(self.compare_due()).chain(self.doubts_due()) {
             deadline = deadline.min(at);
         }
         if !self.peers.is_empty() || self.checking.is_some() {
@@ -258,6 +270,9 @@ impl Actor {
         self.settle(now);
         if self.compare_due().is_some_and(|at| at <= now) {
             self.compare();
+        }
+        if self.doubts_due().is_some_and(|at| at <= now) {
+            self.hash_doubted(now);
         }
         self.records.tick(now, &self.store, &self.resources.workers);
         if now >= self.published_at + PUBLISH_EVERY {
@@ -471,7 +486,10 @@ impl Actor {
                 let _ = done.send(());
             }
             Control::Await { reader, piece, at, done } => {
-                if self.store.is_verified(piece) {
+                if self.store.is_verified(piece) && self.store.is_doubted(piece) {
+                    self.waiting.entry(piece).or_default().push(done);
+                    self.heed_doubts(now);
+                } else if self.store.is_verified(piece) {
                     let _ = done.send(());
                 } else {
                     self.waiting.entry(piece).or_default().push(done);
@@ -565,7 +583,7 @@ impl Actor {
         let behind: Vec<_> = self
             .peers
             .iter()
-            .filter(|(_, wire)| !wire.serves_only && wire.orders.try_send(order()).is_err())
+            .filter(|(_, wire)| !wire.serves_only && !wire.takes(order()))
             .map(|(key, _)| *key)
             .collect();
         behind.into_iter().for_each(|peer| self.left(peer));
@@ -573,7 +591,7 @@ impl Actor {
 
     fn order(&mut self, peer: PeerKey, order: Order) {
         if let Some(wire) = self.peers.get(&peer)
-            && wire.orders.try_send(order).is_err()
+            && !wire.takes(order)
         {
             debug!(?peer, "does not take its orders");
             self.left(peer);

@@ -74,7 +74,7 @@ pub enum WireEvent {
     },
     /// Block bytes that went out.
     Sent(u64),
-    /// Serving found that a shared file changed.
+    /// Serving found that a file changed, or that it was touched and is to be hashed.
     FileChanged,
 }
 

@@ -1,15 +1,16 @@
 //! Whole transfers in one process, with scripted peers in the place of wires.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use peerage_content::{
     Alignment, Arrived, BLOCK_LENGTH, Block, BlockPool, Entry, EntryKind, FilePool, HashPlan, HashedFile,
-    Journal, Layout, PieceSet, Place, Preallocation, RelPath, Store, Truth, Workers, hash,
+    Journal, Layout, PieceSet, Place, Preallocation, ReadError, RelPath, Store, Truth, Workers, hash,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -409,6 +410,109 @@ async fn a_file_of_a_download_that_somebody_edited_is_not_overwritten() {
     assert!(stats.iter().all(|peer| !peer.interesting), "nothing of it is wanted");
     end(&room, &transfer).await;
     assert_eq!(std::fs::read_to_string(room.target(0)).unwrap(), "edited");
+}
+
+/// Changes the mode of a file, until the clock of the file system has gone on: nothing but its change time tells.
+fn touch(path: &Path) {
+    until_touched(path, || {});
+}
+
+/// Writes into a file in place and sets its modification time back.
+fn edit_unseen(path: &Path) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    until_touched(path, || {
+        file.write_all_at(b"edited", 0).unwrap();
+        file.set_modified(modified).unwrap();
+    });
+}
+
+fn until_touched(path: &Path, change: impl Fn()) {
+    let changed = || std::fs::metadata(path).map(|found| (found.ctime(), found.ctime_nsec())).unwrap();
+    let before = changed();
+    let mut mode = 0o600;
+    while changed() == before {
+        change();
+        mode ^= 0o044;
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_only_touched_is_hashed_and_goes_on_being_served() {
+    let mut room = Room::new(&[4, 4], PIECE, 2);
+    let transfer = room.start(room.download());
+    let mut other = Peer::join_with(&room, &transfer, 2, Availability::None).await;
+    Peer::join(&room, &transfer, 1).await.serve(&transfer).await;
+    assert!(other.told_upload_only().await);
+    touch(&room.target(0));
+    // As whoever serves it finds.
+    let block = Block { piece: 0, begin: 0, length: BLOCK_LENGTH };
+    let mut bytes = vec![0; BLOCK_LENGTH as usize];
+    let refused = transfer.store().read(block, &mut bytes).unwrap_err();
+    assert!(matches!(refused, ReadError::Touched { .. }), "{refused}");
+    other.tell(WireEvent::FileChanged).await;
+    until(&transfer, "the hash", |_| transfer.store().doubted().is_empty()).await;
+    transfer.store().read(block, &mut bytes).unwrap();
+    assert!(transfer.store().verified().is_full());
+    until(&transfer, "seeding", |progress| progress.activity == Activity::Seeding).await;
+    end(&room, &transfer).await;
+    // Nobody was told of it, and it is on record.
+    while let Some(order) = other.link.orders.recv().await {
+        assert!(!matches!(order, Order::DontHave(_) | Order::UploadOnly(_) | Order::Request(_)), "{order:?}");
+    }
+    room.cancel = CancellationToken::new();
+    let transfer = next_life(&room);
+    assert!(transfer.store().verified().is_full() && transfer.store().doubted().is_empty());
+    end(&room, &transfer).await;
+}
+
+#[tokio::test]
+async fn whoever_reads_a_touched_file_waits_until_it_is_hashed() {
+    let room = Room::new(&[4], PIECE, 2);
+    let transfer = room.start(room.share());
+    until(&transfer, "completion", |progress| progress.finished).await;
+    transfer.store().stamps();
+    touch(&room.folder.path().join("source/0"));
+    assert_eq!(transfer.store().check_stamps(), [0]);
+    let reader = transfer.reader();
+    in_time("its turn", transfer.wait_for(reader, 1, Instant::now())).await.unwrap();
+    assert!(transfer.store().doubted().is_empty());
+    end(&room, &transfer).await;
+}
+
+#[tokio::test]
+async fn an_edit_behind_its_time_is_named() {
+    for is_download in [false, true] {
+        let mut room = Room::new(&[4, 4], PIECE, 2);
+        let transfer = room.start(if is_download { room.download() } else { room.share() });
+        if is_download {
+            Peer::join(&room, &transfer, 1).await.serve(&transfer).await;
+        }
+        until(&transfer, "completion", |progress| progress.finished).await;
+        let file = if is_download { room.target(0) } else { room.folder.path().join("source/0") };
+        transfer.store().stamps();
+        edit_unseen(&file);
+        assert_eq!(transfer.store().check_stamps(), [0]);
+        // Whoever waits for it is let go, and told by reading it.
+        in_time("an end of waiting", transfer.wait_for(transfer.reader(), 0, Instant::now())).await.unwrap();
+        let names_it = |progress: &Progress| matches!(&progress.activity, Activity::Changed(path) if path.ends_with("/0"));
+        until(&transfer, "that it changed", names_it).await;
+        assert!(transfer.store().verified().iter().eq([1, 2, 3]));
+        if is_download {
+            Peer::join(&room, &transfer, 2).await;
+            let stats = transfer.peers().await;
+            assert!(stats.iter().all(|peer| !peer.interesting), "nothing of it is wanted");
+        }
+        end(&room, &transfer).await;
+        if is_download {
+            room.cancel = CancellationToken::new();
+            let transfer = next_life(&room);
+            until(&transfer, "that it changed", names_it).await;
+            end(&room, &transfer).await;
+        }
+        assert!(std::fs::read(file).unwrap().starts_with(b"edited"));
+    }
 }
 
 /// A life after the one that completed the download: what a program does that begins with what is on record.

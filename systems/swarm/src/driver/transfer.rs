@@ -237,7 +237,7 @@ impl Transfer {
     /// # Errors
     /// [`LinkClosed`] when the transfer ended before.
     pub async fn wait_for(&self, reader: ReaderId, piece: PieceIndex, at: Instant) -> Result<(), LinkClosed> {
-        if self.store.is_verified(piece) {
+        if self.store.is_verified(piece) && !self.store.is_doubted(piece) {
             return Ok(());
         }
         let (done, verified) = oneshot::channel();

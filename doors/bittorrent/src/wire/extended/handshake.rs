@@ -29,6 +29,9 @@ pub struct ExtendedHandshake {
     pub metadata_size: Option<u32>,
     /// Whether the sender will download nothing (`upload_only`, BEP 21).
     pub upload_only: Option<bool>,
+    /// The sender answers hash requests (BEP 52) whichever name of the torrent it was greeted with (`pg_hashes`, our own). Others hang up
+    /// on them in v1's name.
+    pub hashes: bool,
 }
 
 impl ExtendedHandshake {
@@ -62,6 +65,7 @@ impl ExtendedHandshake {
                     handshake.metadata_size =
                         value.as_uint().and_then(|size| size.try_into().ok()).filter(|&size| size != 0);
                 }
+                b"pg_hashes" => handshake.hashes = value.as_int() == Some(1),
                 b"upload_only" => handshake.upload_only = value.as_int().map(|value| value != 0),
                 _ => {}
             }
@@ -86,6 +90,7 @@ impl ExtendedHandshake {
             ("ipv6", self.ipv6.map(|address| Item::from(address.octets()))),
             ("metadata_size", self.metadata_size.map(Item::from)),
             ("upload_only", self.upload_only.map(Item::from)),
+            ("pg_hashes", self.hashes.then(|| Item::from(1))),
         ];
         Item::dict(pairs.into_iter().filter_map(|(key, value)| Some((key, value?)))).encode()
     }

@@ -8,6 +8,8 @@
 //! as other clients do. What cannot be read at all is an [`ExtendedError`]. Bytes behind a complete dictionary that
 //! should have none are ignored.
 //!
+//! Of our own: `pg_hashes` in the handshake, by which our kind finds the blocks of a hybrid that are bad though it met in v1's name.
+//!
 //! Not spoken: `ut_holepunch` (BEP 55), which belongs to uTP.
 
 mod error;

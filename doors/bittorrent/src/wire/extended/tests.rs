@@ -190,11 +190,15 @@ fn handshake() -> impl Strategy<Value = ExtendedHandshake> {
             }
             ids
         });
-    let numbers =
-        (prop::option::of(1_u16..), any::<Option<u32>>(), prop::option::of(1_u32..), any::<Option<bool>>());
+    let numbers = (
+        prop::option::of(1_u16..),
+        any::<Option<u32>>(),
+        prop::option::of(1_u32..),
+        any::<(Option<bool>, bool)>(),
+    );
     let client = prop::option::of("[a-zA-Z0-9/. ä]{0,64}");
     (ids, client, numbers, any::<[Option<[u8; 4]>; 2]>(), prop::option::of(address())).prop_map(
-        |(ids, client, (port, requests_max, metadata_size, upload_only), [ipv4, _], seen)| {
+        |(ids, client, (port, requests_max, metadata_size, (upload_only, hashes)), [ipv4, _], seen)| {
             ExtendedHandshake {
                 ids,
                 client,
@@ -208,6 +212,7 @@ fn handshake() -> impl Strategy<Value = ExtendedHandshake> {
                 }),
                 metadata_size,
                 upload_only,
+                hashes,
             }
         },
     )

@@ -36,7 +36,7 @@ enum Step {
     Stray(usize, PieceIndex, u32, u32),
     Verdict(bool, bool),
     /// A piece fails whose other blocks are kept; whether the bad one is known.
-    Doubt(bool),
+    Kept(bool),
     Proves(usize),
     Unproven(usize, PieceIndex),
     /// The bad block of a piece becomes known.
@@ -77,7 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (peer(), 0..4_usize).prop_map(|(peer, at)| Step::Answer(peer, at)),
         1 => (peer(), piece(), 0..70_000_u32, 0..20_000_u32).prop_map(|(a, b, c, d)| Step::Stray(a, b, c, d)),
         6 => (prop::bool::weighted(0.7), any::<bool>()).prop_map(|(good, proof)| Step::Verdict(good, proof)),
-        5 => prop::bool::weighted(0.2).prop_map(Step::Doubt),
+        5 => prop::bool::weighted(0.2).prop_map(Step::Kept),
         4 => peer().prop_map(Step::Proves),
         2 => (peer(), piece()).prop_map(|(peer, piece)| Step::Unproven(peer, piece)),
         2 => piece().prop_map(Step::Proof),
@@ -185,7 +185,7 @@ fn apply(rig: &mut Rig, step: Step) {
                 rig.corrupt(piece, if proof { &bad } else { &[] });
             }
         }
-        Step::Doubt(known) => {
+        Step::Kept(known) => {
             let Some(&piece) = rig.complete().first() else { return };
             let bad = [rig.layout.block(piece, 1)];
             rig.corrupt_kept(piece, if known { &bad } else { &[] });

@@ -1,4 +1,4 @@
-//! Doubted pieces: whom the swarm asks which block is bad, and what it makes of the answer.
+//! Pieces under inquiry: whom the swarm asks which block is bad, and what it makes of the answer.
 
 use std::time::Duration;
 
@@ -122,14 +122,17 @@ fn one_after_the_other_is_asked_once_and_senders_last() {
 #[test]
 fn one_that_keeps_silent_is_not_waited_for_longer_than_its_time() {
     let mut scene = Scene::new();
-    let (silent, willing) = (scene.bystander(3), scene.bystander(4));
+    let (silent, slow) = (scene.bystander(3), scene.bystander(4));
     scene.fail();
     assert_eq!(scene.asked(), [silent]);
-    scene.rig.pass(Duration::from_secs(3));
+    scene.rig.pass(Duration::from_millis(900));
     assert_eq!(scene.asked(), []);
-    scene.rig.pass(Duration::from_secs(1));
-    assert_eq!(scene.asked(), [willing]);
-    scene.rig.pass(Duration::from_secs(5));
+    scene.rig.pass(Duration::from_millis(100));
+    assert_eq!(scene.asked(), [slow]);
+    // Somebody is awaited though nobody is left to ask.
+    scene.rig.pass(Duration::from_millis(2_900));
+    assert_eq!(scene.asked(), []);
+    scene.rig.pass(Duration::from_millis(100));
     scene.assert_fetched_anew();
     assert!(scene.rig.swarm.poll_timeout().is_some_and(|at| at > scene.rig.now));
     scene.rig.check();
@@ -189,12 +192,12 @@ fn a_reader_waits_for_one_answer_only() {
     scene.rig.input(Input::Deadline { reader: ReaderId(0), piece: 0, at });
     scene.fail();
     assert_eq!(scene.asked(), [first]);
-    scene.refuse(first);
+    scene.rig.pass(Duration::from_secs(1));
     scene.assert_fetched_anew();
 }
 
 #[test]
-fn a_piece_that_is_lost_or_not_wanted_any_more_is_doubted_no_longer() {
+fn a_piece_that_is_lost_or_not_wanted_any_more_is_asked_about_no_longer() {
     let mut scene = Scene::new();
     let witness = scene.bystander(3);
     scene.fail();

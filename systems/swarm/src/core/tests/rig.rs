@@ -388,9 +388,9 @@ impl Rig {
             }
             assert_eq!(asked, partial.asked());
             assert_eq!(picker.partials.open().any(|open| open.piece == partial.piece), partial.is_open());
-            assert_eq!(partial.doubted, swarm.inquiries.contains(partial.piece));
-            assert!(!partial.doubted || partial.is_complete(), "what is doubted is all here");
-            let counts = !partial.doubted && (asked > 0 || partial.is_complete());
+            assert_eq!(partial.under_inquiry, swarm.inquiries.contains(partial.piece));
+            assert!(!partial.under_inquiry || partial.is_complete(), "what is asked about is all here");
+            let counts = !partial.under_inquiry && (asked > 0 || partial.is_complete());
             buffered += if counts { bytes } else { 0 };
         }
         assert_eq!(buffered, picker.partials.buffered());

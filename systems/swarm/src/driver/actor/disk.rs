@@ -90,6 +90,30 @@ impl Actor {
             self.suspect.insert(piece);
         }
         self.check_suspects();
+        self.heed_doubts(now);
+    }
+
+    /// Files may have been touched: what is in doubt is hashed soon.
+    pub(super) fn heed_doubts(&mut self, now: Instant) {
+        if !self.store.doubted().is_empty() {
+            self.doubts.arise(now);
+        }
+    }
+
+    /// When what is in doubt is to be hashed.
+    pub(super) fn doubts_due(&self) -> Option<Instant> {
+        self.doubts.due().filter(|_| self.checking.is_none() && self.stalled.is_none())
+    }
+
+    /// Hashes what is in doubt by now. A check that was under way may have told.
+    pub(super) fn hash_doubted(&mut self, now: Instant) {
+        self.doubts.take_up();
+        self.store.doubted().iter().for_each(|piece| {
+            self.suspect.insert(piece);
+        });
+        if self.check_suspects() {
+            self.doubts.begin(now);
+        }
     }
 
     /// Hashes what is to be hashed and can be; whether there is anything.
@@ -147,11 +171,13 @@ impl Actor {
 
     pub(super) fn checked(&mut self, now: Instant, found: &Rechecked) {
         let Some(Check { pieces, .. }) = self.checking.take() else { return };
+        self.doubts.end(now);
         let verified = self.store.verified();
         info!(verified = verified.count(), pieces = verified.len(), "checked");
         self.adopt(now, &verified);
         // Pieces that nobody believed before are on record too: as suspect, or as true because a former process said so.
         found.refuted.iter().for_each(|piece| self.strike_out(piece, now));
+        self.tell_readers(found);
         for piece in pieces.iter() {
             if found.proven.contains(piece) || found.refuted.contains(piece) {
                 self.suspect.remove(piece);
@@ -175,6 +201,16 @@ impl Actor {
             let _ = done.send(found.proven.clone());
         }
         self.verify();
+    }
+
+    /// Lets go on whoever waits for a piece that is true, or that comes from nowhere because it is somebody's work: reading it tells.
+    fn tell_readers(&mut self, found: &Rechecked) {
+        let is_told = |&piece: &PieceIndex| match self.store.is_verified(piece) {
+            true => !self.store.is_doubted(piece),
+            false => found.refuted.contains(piece) && self.store.is_disputed(piece),
+        };
+        let told: Vec<PieceIndex> = self.waiting.keys().copied().filter(is_told).collect();
+        told.into_iter().for_each(|piece| self.wake(piece));
     }
 
     /// Makes the core agree with what the store holds.
@@ -248,6 +284,7 @@ impl Actor {
         self.flow(now);
         let verified = self.store.verified();
         self.adopt(now, &verified);
+        self.heed_doubts(now);
         self.publish_now(now);
     }
 

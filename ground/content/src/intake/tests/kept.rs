@@ -37,7 +37,7 @@ impl Download {
 }
 
 #[test]
-fn only_bad_blocks_of_a_doubted_piece_have_to_come_again() {
+fn only_bad_blocks_of_a_kept_piece_have_to_come_again() {
     // Of one run, of several, and of several with fewer buffers than blocks.
     for (width, buffers) in [(4, 64), (128, 512), (128, 16)] {
         for hashes in [Hashes::V2, Hashes::Both] {
@@ -66,7 +66,7 @@ fn only_bad_blocks_of_a_doubted_piece_have_to_come_again() {
 }
 
 #[test]
-fn a_block_that_comes_again_bad_is_refuted_or_doubted_again() {
+fn a_block_that_comes_again_bad_is_refuted_or_kept_again() {
     let content = Content::single(4 * BLOCK, 4 * BLOCK_LENGTH);
     let mut download = Download::new(content, Hashes::Both, 64);
     let blocks = download.give_spoilt(0, &[1]);
@@ -107,7 +107,7 @@ fn blocks_are_checked_as_they_come_once_the_leaves_are_known() {
 }
 
 #[test]
-fn a_doubted_piece_that_was_discarded_starts_anew() {
+fn a_kept_piece_that_was_discarded_starts_anew() {
     let content = Content::single(4 * BLOCK, 4 * BLOCK_LENGTH);
     let mut download = Download::new(content, Hashes::V2, 64);
     // Discarded while the verdict was on its way.
@@ -115,7 +115,7 @@ fn a_doubted_piece_that_was_discarded_starts_anew() {
     let kept = download.corrupt(0).unwrap();
     download.intake.discard(0);
     assert_eq!(download.intake.keep(kept), None);
-    // Discarded while it was in doubt.
+    // Discarded while it was kept.
     download.give_spoilt(0, &[1]);
     let kept = download.corrupt(0).unwrap();
     assert_eq!(download.intake.keep(kept), Some(Vec::new()));
@@ -128,7 +128,7 @@ fn a_doubted_piece_that_was_discarded_starts_anew() {
 }
 
 #[test]
-fn an_intake_that_is_stopped_names_what_was_in_doubt() {
+fn an_intake_that_is_stopped_names_what_was_kept() {
     let content = Content::single(4 * BLOCK, 4 * BLOCK_LENGTH);
     let mut download = Download::new(content, Hashes::V2, 64);
     download.give_spoilt(0, &[1]);
@@ -143,7 +143,7 @@ fn an_intake_that_is_stopped_names_what_was_in_doubt() {
 
 /// The bytes of a hybrid that only its v1 hash is about: the leaves say nothing of them.
 #[test]
-fn spoilt_padding_is_not_doubted() {
+fn a_piece_with_spoilt_padding_is_not_kept() {
     let length = 2 * BLOCK + 7;
     let padding = pad(4 * BLOCK - length);
     let content = Content::new(vec![file("a", length), padding], 4 * BLOCK_LENGTH, Alignment::Stream);
