@@ -4,6 +4,7 @@
 
 mod node;
 mod raw;
+mod session;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use node::{Node, finished, torrent_of};
 use raw::RawPeer;
+use session::Session;
 
 const BLOCK: u64 = BLOCK_LENGTH as u64;
 const PIECE: u32 = 8 * BLOCK_LENGTH;
@@ -66,11 +68,17 @@ impl Scene {
         StdRng::seed_from_u64(3).fill_bytes(&mut bytes);
         std::fs::write(&source, &bytes).unwrap();
         let metainfo = torrent_of(&source, format, PIECE);
+        Self::of(room, source, metainfo).await
+    }
+
+    /// Of the file at `source`.
+    async fn of(room: tempfile::TempDir, source: PathBuf, metainfo: Metainfo) -> Self {
+        let bytes = std::fs::read(&source).unwrap().into();
         let target = room.path().join("target");
         std::fs::create_dir(&target).unwrap();
         let leecher = Node::open(Encryption::Allow).await;
         let transfer = leecher.get(&metainfo, &target, Vec::new()).await;
-        Self { room, source, bytes: bytes.into(), metainfo, leecher, transfer }
+        Self { room, source, bytes, metainfo, leecher, transfer }
     }
 
     fn v1(&self) -> SwarmHash {
@@ -89,13 +97,19 @@ impl Scene {
         peer
     }
 
-    /// A peer that sends three blocks, the second of them a bad one, and then no more, nor answers questions. It is done when it is sent away.
+    /// A peer that sends three blocks, the second of them a bad one.
     async fn liar(&self, swarm: SwarmHash) -> JoinHandle<()> {
+        self.sender(swarm, &[false, true, false]).await
+    }
+
+    /// A peer that sends some blocks, some of them bad ones, and then no more, nor answers questions. It is done when it is sent away.
+    async fn sender(&self, swarm: SwarmHash, blocks: &[bool]) -> JoinHandle<()> {
         let mut liar = self.join(LIAR, swarm).await;
-        for number in 0..3 {
+        let piece_length = self.metainfo.info.layout.piece_length();
+        for is_bad in blocks {
             let block = liar.until(requested).await;
-            let mut data = data(&self.bytes, block).to_vec();
-            data[5] ^= u8::from(number == 1);
+            let mut data = data(&self.bytes, piece_length, block).to_vec();
+            data[5] ^= u8::from(*is_bad);
             liar.send(&[Message::Piece { block, data: &data }]).await;
         }
         liar.send(&[Message::Choke]).await;
@@ -118,7 +132,7 @@ impl Scene {
                 match message {
                     Message::Request(block) => {
                         served.blocks += 1;
-                        let data = data(&bytes, block);
+                        let data = data(&bytes, PIECE, block);
                         server.send_if_heard(&Message::Piece { block, data }).await;
                     }
                     Message::HashRequest(request) => {
@@ -166,8 +180,8 @@ fn requested(message: &Message<'_>) -> Option<Block> {
     }
 }
 
-fn data(bytes: &[u8], block: Block) -> &[u8] {
-    let start = (block.piece * PIECE + block.begin) as usize;
+fn data(bytes: &[u8], piece_length: u32, block: Block) -> &[u8] {
+    let start = (block.piece * piece_length + block.begin) as usize;
     &bytes[start..][..block.length as usize]
 }
 
@@ -197,6 +211,27 @@ async fn our_own_door_says_the_hashes() {
     let scene = Scene::new(Format::V2).await;
     let liar = scene.liar(scene.v2()).await;
     let (_seeder, _seeding) = scene.seeder().await;
+    liar.await.unwrap();
+    let stats = scene.finish().await;
+    assert_eq!((stats.hosts_banned, stats.wasted), (1, BLOCK));
+}
+
+#[tokio::test]
+async fn libtorrent_says_the_hashes() {
+    let room = tempfile::tempdir().unwrap();
+    let content = room.path().join("content");
+    std::fs::create_dir(&content).unwrap();
+    let source = content.join("file");
+    let mut bytes = vec![0; 2 << 20];
+    StdRng::seed_from_u64(4).fill_bytes(&mut bytes);
+    std::fs::write(&source, &bytes).unwrap();
+    let mut libtorrent = Session::start("proof_libtorrent.py", room.path(), "seed");
+    let port: u16 = libtorrent.line().parse().expect("libtorrent did not start");
+    let metainfo = Metainfo::parse(&std::fs::read(room.path().join("file.torrent")).unwrap()).unwrap();
+    let scene = Scene::of(room, source, metainfo).await;
+    // Its pieces are two blocks long: the other comes from libtorrent.
+    let liar = scene.sender(scene.v2(), &[true]).await;
+    scene.transfer.known(vec![(Ipv4Addr::LOCALHOST, port).into()], Found::GIVEN).await;
     liar.await.unwrap();
     let stats = scene.finish().await;
     assert_eq!((stats.hosts_banned, stats.wasted), (1, BLOCK));

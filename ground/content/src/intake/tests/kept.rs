@@ -1,5 +1,9 @@
 //! Pieces that failed their v2 hash: good blocks stay, bad ones are named.
 
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::Hash32;
 
@@ -156,4 +160,49 @@ fn a_piece_with_spoilt_padding_is_not_kept() {
         download.accept(block, data);
     }
     assert!(download.corrupt(0).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// However often it is lied to, and in whatever order blocks come: exactly the bad blocks have to come again, and in the end all is true.
+    #[test]
+    fn exactly_the_bad_blocks_have_to_come_again(
+        rounds in prop::collection::vec(prop::collection::btree_set(0_u32..128, 0..9), 1..4),
+        width in prop::sample::select(vec![2_u32, 4, 128]),
+        hashes in prop::sample::select(vec![Hashes::V2, Hashes::Both]),
+        backwards: bool,
+        known: bool,
+    ) {
+        let content = Content::single(u64::from(width) * BLOCK - 3, width * BLOCK_LENGTH);
+        let mut download = Download::new(content, hashes, 256);
+        if known {
+            download.prove(0, width as usize);
+        }
+        let mut missing = download.piece_blocks(0);
+        for spoilt in rounds {
+            let is_spoilt = |block: &Block| spoilt.contains(&(block.begin / BLOCK_LENGTH));
+            if backwards {
+                missing.reverse();
+            }
+            missing.iter().for_each(|block| match is_spoilt(block) {
+                true => download.give_bad(*block),
+                false => download.give(*block),
+            });
+            missing.retain(is_spoilt);
+            if missing.is_empty() {
+                break;
+            }
+            let kept = download.corrupt(0).unwrap();
+            let mut bad = download.intake.keep(kept).unwrap();
+            if bad.is_empty() {
+                download.prove(0, width as usize);
+                bad = download.intake.convict(0);
+            }
+            prop_assert_eq!(BTreeSet::from_iter(bad), BTreeSet::from_iter(missing.iter().copied()));
+        }
+        download.give_all(missing);
+        download.verified(1);
+        download.content.assert_at(download.dir.path());
+    }
 }
