@@ -44,6 +44,11 @@ impl Problem {
         matches!(&*self.code, "no_space" | "read_only" | "vanished" | "device")
     }
 
+    /// Whether there is no transfer of the number or hash that was asked for.
+    pub fn is_missing_transfer(&self) -> bool {
+        self.code == "no_such_transfer"
+    }
+
     /// That something (a link, a torrent) is refused, with all that is told of why.
     pub fn refused(what: &str, why: &(dyn StdError + 'static)) -> Self {
         Self::told("refused", std::iter::once(format!("{what} is refused")).chain(lines_of(why)))

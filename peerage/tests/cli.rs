@@ -593,6 +593,19 @@ async fn share_in_the_background_returns_with_the_link() {
     assert!(err(&output).contains('█') && err(&output).contains("Sharing od\\xffd"), "{}", err(&output));
 }
 
+/// Whether it is looked at before or after the node says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_that_is_removed_while_it_is_followed_is_told_so() {
+    let node = FakeNode::default();
+    let (home, _daemon) = Home::daemon(node.clone()).await;
+    let mut get = Running::start(home.command(&["share", ".", "--json"]));
+    while !get.line().contains("progress") {}
+    node.vanish(TransferId(1));
+    let told = std::iter::repeat_with(|| get.line()).find(|line| line.contains("\"error\"")).unwrap();
+    assert!(told.contains("transfer 1 was removed"), "{told}");
+    assert_eq!(get.end().0, Some(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stdin_is_shared_under_a_name() {
     let node = FakeNode::default();

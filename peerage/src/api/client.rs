@@ -128,9 +128,8 @@ impl Control for Client {
     fn find<'a>(&'a self, which: &'a TransferRef) -> Answer<'a, TransferId> {
         Box::pin(async move {
             let view: TransferView =
-                self.get(&format!("/transfers/{which}")).await.map_err(|problem| match &*problem.code {
-                    "no_such_transfer" => no_such_transfer(which),
-                    _ => problem,
+                self.get(&format!("/transfers/{which}")).await.map_err(|problem: Problem| {
+                    if problem.is_missing_transfer() { no_such_transfer(which) } else { problem }
                 })?;
             Ok(view.id)
         })

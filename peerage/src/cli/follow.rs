@@ -111,7 +111,10 @@ impl<'a> Follower<'a> {
             let complete = matches!(event, Event::Complete { .. });
             let view = match &event {
                 // Not at the next tick: whoever waits for the end wants to know it now.
-                Event::State { .. } => Some(control.view(self.id).await?),
+                Event::State { .. } => match app.quit.unless(self.view()).await {
+                    Some(view) => view?,
+                    None => continue,
+                },
                 event => view_of(event).cloned(),
             };
             if let Some(view) = view.as_ref().filter(|view| view.id != self.id) {
@@ -149,6 +152,14 @@ impl<'a> Follower<'a> {
                     return Ok(Ended::Done(Box::new(view.clone())));
                 }
             }
+        }
+    }
+
+    /// How it is now; `None` when it was removed meanwhile: the event that says so is on its way.
+    async fn view(&self) -> Result<Option<TransferView>, Problem> {
+        match self.control.view(self.id).await {
+            Err(problem) if problem.is_missing_transfer() => Ok(None),
+            view => view.map(Some),
         }
     }
 

@@ -23,6 +23,7 @@ pub(super) async fn run(
 ) {
     let mut ticks = interval(every.clamp(EVERY_MIN, EVERY_MAX));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut missed = false;
     loop {
         let sent = tokio::select! {
             // Events first: a `complete` must not wait behind the progress of the same moment.
@@ -38,7 +39,7 @@ pub(super) async fn run(
                 Err(RecvError::Lagged(_)) => true,
                 Err(RecvError::Closed) => return,
             },
-            _ = ticks.tick() => progress(&node, only, &out).await,
+            _ = ticks.tick() => progress(&node, only, &mut missed, &out).await,
         };
         if !sent {
             return;
@@ -46,10 +47,11 @@ pub(super) async fn run(
     }
 }
 
-/// Sends the progress of the transfer, or of all that move; false when there is no more to say.
+/// Sends the progress of the transfer, or of all that move; false when there is no more to say. `missed`: the transfer was not there the last time.
 async fn progress(
     node: &impl Control,
     only: Option<TransferId>,
+    missed: &mut bool,
     out: &mpsc::Sender<Result<Event, Problem>>,
 ) -> bool {
     let views = match only {
@@ -67,8 +69,10 @@ async fn progress(
             }
             true
         }
+        // Removed just now: the event that says so is on its way, unless it was lost.
+        Err(problem) if problem.is_missing_transfer() && !std::mem::replace(missed, true) => true,
         Err(problem) => {
-            // Removed in between: the event that says so is or was on its way, and nobody is left to be told anything else.
+            // Nobody may be left to be told.
             let _ = out.send(Err(problem)).await;
             false
         }

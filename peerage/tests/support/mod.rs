@@ -39,11 +39,18 @@ pub struct FakeNode {
     /// What was asked, in words, for tests that look at it.
     asked: Arc<Mutex<Vec<String>>>,
     events: broadcast::Sender<Event>,
+    /// Being removed: whoever looks learns that it is gone a moment before the event says so.
+    leaving: Arc<Mutex<Option<TransferId>>>,
 }
 
 impl Default for FakeNode {
     fn default() -> Self {
-        Self { state: Arc::default(), asked: Arc::default(), events: broadcast::channel(64).0 }
+        Self {
+            state: Arc::default(),
+            asked: Arc::default(),
+            events: broadcast::channel(64).0,
+            leaving: Arc::default(),
+        }
     }
 }
 
@@ -117,8 +124,18 @@ impl FakeNode {
         Ok(())
     }
 
+    /// Begins to remove a transfer: the next look at it is too late.
+    pub fn vanish(&self, id: TransferId) {
+        *self.leaving.lock().unwrap() = Some(id);
+        let _ = self.events.send(Event::State { id, state: State::Paused, problem: None });
+    }
+
     fn look(&self, id: TransferId) -> Result<TransferView, Problem> {
         let mut all = self.all();
+        if self.leaving.lock().unwrap().take_if(|leaving| *leaving == id).is_some() {
+            all.remove(&id.0);
+            let _ = self.events.send(Event::Removed { id, same_as: None });
+        }
         let view = all.get_mut(&id.0).ok_or_else(|| no_such_transfer(&TransferRef::Number(id)))?;
         let seen = view.clone();
         if view.state == State::Downloading && view.sources.given > 0 {
