@@ -607,6 +607,24 @@ async fn a_transfer_that_is_removed_while_it_is_followed_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_transfer_that_fails_does_not_keep_the_others() {
+    let node = FakeNode::default().with(a_transfer(1)).with(a_transfer(2)).with(a_transfer(3));
+    let (home, _daemon) = Home::daemon(node.clone()).await;
+    node.vanish(TransferId(1));
+    let output = home.run(&["pause", "--all"]);
+    assert_status(&output, 1);
+    let told = err(&output);
+    assert!(
+        told.contains("paused 2") && told.contains("paused 3") && told.contains("no transfer 1"),
+        "{told}"
+    );
+    node.vanish(TransferId(2));
+    let objects = objects(&home.run(&["remove", "--all", "--json"]));
+    let events: Vec<_> = objects.iter().map(|object| object["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["removed", "error"], "{objects:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stdin_is_shared_under_a_name() {
     let node = FakeNode::default();
     let (home, _daemon) = Home::daemon(node.clone()).await;

@@ -8,8 +8,8 @@ use super::follow::{Ended, Follower, Until};
 use super::{App, session};
 use crate::api::Client;
 use crate::control::Control;
-use crate::errors::{FAILURE, usage};
-use crate::model::{Check, Limits, Problem, Role, State, TransferId, TransferRef, TransferView};
+use crate::errors::{problem, usage};
+use crate::model::{Check, Event, Limits, Problem, Role, State, TransferId, TransferRef, TransferView};
 use crate::ui::{Shown, Size, percent};
 use crate::values::Bytes;
 
@@ -87,31 +87,48 @@ impl Which {
     }
 }
 
+/// Does it with each transfer, whatever becomes of the others. The last failure is that of the command; those before it are warned of.
+async fn each(app: &App, ids: Vec<TransferId>, act: impl AsyncFn(TransferId) -> Result<()>) -> Result<()> {
+    let mut failed = None;
+    for id in ids {
+        let Err(error) = act(id).await else { continue };
+        if let Some((id, earlier)) = failed.replace((id, error)) {
+            let problem = problem(&earlier);
+            app.ui.warn(&problem);
+            app.ui.event(&Event::Warning { id: Some(id), problem })?;
+        }
+    }
+    failed.map_or(Ok(()), |(_, error)| Err(error))
+}
+
 pub(super) async fn pause(app: &App, args: Pause) -> Result<u8> {
     let daemon = session::daemon(app).await?;
-    for id in args.which.find(&daemon).await? {
+    each(app, args.which.find(&daemon).await?, async |id| {
         daemon.pause(id).await?;
-        done(app, "paused", &daemon.view(id).await?)?;
-    }
+        done(app, "paused", &daemon.view(id).await?)
+    })
+    .await?;
     Ok(0)
 }
 
 pub(super) async fn resume(app: &App, args: Resume) -> Result<u8> {
     let daemon = session::daemon(app).await?;
-    for id in args.which.find(&daemon).await? {
+    each(app, args.which.find(&daemon).await?, async |id| {
         daemon.resume(id).await?;
-        done(app, "resumed", &daemon.view(id).await?)?;
-    }
+        done(app, "resumed", &daemon.view(id).await?)
+    })
+    .await?;
     Ok(0)
 }
 
 pub(super) async fn remove(app: &App, args: Remove) -> Result<u8> {
     let daemon = session::daemon(app).await?;
-    for id in args.which.find(&daemon).await? {
+    each(app, args.which.find(&daemon).await?, async |id| {
         let view = daemon.view(id).await?;
         daemon.remove(id, args.files).await?;
-        done(app, "removed", &view)?;
-    }
+        done(app, "removed", &view)
+    })
+    .await?;
     Ok(0)
 }
 
@@ -126,45 +143,45 @@ fn done(app: &App, verb: &str, view: &TransferView) -> Result<()> {
 
 pub(super) async fn verify(app: &App, args: Verify) -> Result<u8> {
     let daemon = session::daemon(app).await?;
-    let mut status = 0;
-    for id in args.which.find(&daemon).await? {
+    each(app, args.which.find(&daemon).await?, async |id| {
         let number = daemon.verify(id).await?;
         let mut follower = Follower::new(app, &daemon, id);
-        let view = match follower.follow(Until::Checked(number), |_, _| Ok(())).await? {
-            Ended::Interrupted => return Ok(app.quit.status()),
-            Ended::Done(view) => view,
-        };
-        let Some(Check { verified, wanted, .. }) = view.check else { continue };
-        if app.ui.json {
-            app.ui.object(&json!({
-                "event": "verified", "id": id, "name": view.name, "verified": verified, "wanted": wanted,
-            }))?;
-        } else {
-            let name = Shown(view.name.as_os_str());
-            app.ui.data(format!("{id}  {name}: {} % is there and true", percent(verified, wanted)))?;
+        match follower.follow(Until::Checked(number), |_, _| Ok(())).await? {
+            // The command ends, and says nothing more.
+            Ended::Interrupted => Ok(()),
+            Ended::Done(view) => verified(app, id, &view),
         }
-        let faulty = matches!(view.state, State::Changed | State::Error);
-        if let Some(told) = view.problem.clone().filter(|_| faulty) {
-            app.ui.error(&told);
-        } else if verified < wanted {
-            let missing = format!(
-                "{} of {} are missing or not what they should be",
-                Size(wanted - verified),
-                Size(wanted)
-            );
-            let told = Problem::new("damaged", format!("transfer {id}: {missing}"));
-            app.ui.error(&match view.role {
-                Role::Get => told.hint(format!("`peerage show {id}` tells how far fetching them is")),
-                Role::Share => {
-                    told.hint("put the files back as they were, or share them again for a new link")
-                }
-            });
-        }
-        if faulty || verified < wanted {
-            status = FAILURE;
-        }
+    })
+    .await?;
+    Ok(app.quit.status())
+}
+
+/// Says what a check found; an error when something is missing.
+fn verified(app: &App, id: TransferId, view: &TransferView) -> Result<()> {
+    let Some(Check { verified, wanted, .. }) = view.check else { return Ok(()) };
+    if app.ui.json {
+        app.ui.object(&json!({
+            "event": "verified", "id": id, "name": view.name, "verified": verified, "wanted": wanted,
+        }))?;
+    } else {
+        let name = Shown(view.name.as_os_str());
+        app.ui.data(format!("{id}  {name}: {} % is there and true", percent(verified, wanted)))?;
     }
-    Ok(status)
+    let faulty = matches!(view.state, State::Changed | State::Error);
+    if let Some(told) = view.problem.clone().filter(|_| faulty) {
+        return Err(told.into());
+    }
+    if verified >= wanted {
+        return Ok(());
+    }
+    let missing =
+        format!("{} of {} are missing or not what they should be", Size(wanted - verified), Size(wanted));
+    let told = Problem::new("damaged", format!("transfer {id}: {missing}"));
+    Err(match view.role {
+        Role::Get => told.hint(format!("`peerage show {id}` tells how far fetching them is")),
+        Role::Share => told.hint("put the files back as they were, or share them again for a new link"),
+    }
+    .into())
 }
 
 pub(super) async fn limit(app: &App, args: Limit) -> Result<u8> {
