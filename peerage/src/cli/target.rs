@@ -1,7 +1,7 @@
 //! Where a .torrent file goes: nothing is overwritten but another torrent.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -54,14 +54,17 @@ impl Target {
         };
         may_replace(file)?;
         let mut beside = file.as_os_str().to_owned();
-        beside.push(format!(".{}", std::process::id()));
-        fs::write(&beside, bytes)
+        beside.push(format!(".{:08x}.new", rand::random::<u32>()));
+        let at = || format!("write {}", Shown::path(file));
+        // In a folder of others something may lie there, or a link that leads to something.
+        let mut new = File::create_new(&beside).with_context(at)?;
+        new.write_all(bytes)
             .and_then(|()| fs::rename(&beside, file))
             .inspect_err(|_| {
                 // What was begun is of no use.
                 let _ = fs::remove_file(&beside);
             })
-            .with_context(|| format!("write {}", Shown::path(file)))?;
+            .with_context(at)?;
         ui.say(format!("Wrote {}.", Shown::path(file)));
         Ok(())
     }
@@ -107,6 +110,13 @@ mod tests {
         fs::write(&file, "not a torrent").unwrap();
         assert!(target.write(&ui, &torrent).is_err());
         assert_eq!(fs::read(&file).unwrap(), b"not a torrent");
+        // Nor is a neighbour, whatever it is called.
+        fs::remove_file(&file).unwrap();
+        let beside = folder.path().join(format!("x.{}", std::process::id()));
+        std::os::unix::fs::symlink(&source, &beside).unwrap();
+        target.write(&ui, &torrent).unwrap();
+        assert_eq!(fs::read(&source).unwrap(), b"mine");
+        assert!(beside.is_symlink() && file.is_file() && !file.is_symlink());
         // A torrent is never replaced by the one that describes it.
         fs::write(&file, &torrent).unwrap();
         assert!(Target::new(&file, &file, &ui).is_err());
