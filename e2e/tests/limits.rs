@@ -332,3 +332,18 @@ fn without_any_network_it_says_on_what_it_waits() {
         get.wait().unwrap();
     });
 }
+
+#[test]
+fn a_ratio_counts_what_is_content_and_no_padding() {
+    alone(|| {
+        let pair = Pair::new();
+        let folder = pair.path("ada/notes");
+        (0..300).for_each(|number| sample::file(&folder.join(format!("{number}")), number, 1_000));
+        let (mut share, link) = pair.share(&folder, &["--ratio", "1"]);
+        let mut get = pair.get(&link, &[]);
+        let complete = get.complete();
+        assert_eq!(complete["transfer"]["downloaded"], 300_000, "{complete}");
+        assert!(share.end().success(), "served once");
+        assert_same(&folder, &pair.path("ben/out/notes"));
+    });
+}

@@ -215,7 +215,7 @@ impl Network {
                 if self.transfers[transfer].open[end] {
                     self.tell_engine(
                         node,
-                        Input::Sent { peer: PeerKey(transfer as u64), bytes: bytes.into() },
+                        Input::Sent { peer: PeerKey(transfer as u64), bytes: bytes.into(), padding: 0 },
                     );
                 }
                 self.send_next(node);

@@ -156,6 +156,16 @@ impl Layout {
         self.content_length
     }
 
+    /// Bytes of a block that are not padding.
+    pub fn content_of(&self, block: Block) -> u32 {
+        if self.content_length == self.end {
+            return block.length;
+        }
+        let is_content =
+            |span: &Span| self.entries.get(span.entry).is_none_or(|entry| entry.kind != EntryKind::Pad);
+        self.spans(block).filter(is_content).map(|span| span.length).sum()
+    }
+
     /// Bytes of piece `piece`, pads included; 0 when there is no such piece.
     pub fn piece_size(&self, piece: PieceIndex) -> u32 {
         if piece >= self.piece_count {

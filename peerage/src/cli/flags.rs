@@ -126,6 +126,11 @@ impl AuthorFlags {
         (self.private && self.trackers.is_empty()).then(|| Problem::new("no_tracker", told).hint(hint))
     }
 
+    /// Whether somebody is named who has the content, or knows who has.
+    pub(super) fn names_sources(&self) -> bool {
+        !self.trackers.is_empty() || !self.web_seeds.is_empty()
+    }
+
     pub(super) fn options(&self) -> AuthorOptions {
         let tier = |text: &String| {
             text.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect()

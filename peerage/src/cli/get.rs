@@ -10,7 +10,7 @@ use clap::Args;
 use globset::Glob;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-mod take_up;
+pub(super) mod take_up;
 
 use super::App;
 use super::flags::{LimitFlags, NodeFlags};
@@ -230,7 +230,7 @@ async fn get(app: &App, args: &Get, session: &Session, output: Output, link: Lin
     let mut follower = Follower::new(app, control, added.id);
     if added.existing {
         app.ui.say(format!("The daemon has it already, as transfer {}.", added.id));
-        take_up::take_up(app, args, &mut follower, &view).await?;
+        take_up::take_up(app, args, &mut follower, &view, &output).await?;
         if view.role == Role::Share && matches!(output, Output::Folder(_)) && !args.stream {
             app.ui.say("It is shared from here:");
             if !app.ui.json {

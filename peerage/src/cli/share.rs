@@ -8,6 +8,7 @@ use clap::Args;
 use super::App;
 use super::flags::{AuthorFlags, LimitFlags, NodeFlags};
 use super::follow::{Ended, Follower, Step, Until};
+use super::get::take_up::take_over;
 use super::get::{PeerFlags, SeedFlags};
 use super::session::{self, Session};
 use super::target::Target;
@@ -131,6 +132,12 @@ async fn share(
     app.ui.event(&Event::Added { transfer: Box::new(view) })?;
     if added.existing {
         app.ui.say(format!("It is shared already, as transfer {}.", added.id));
+        take_over(control, added.id, &args.seed, args.limits.limits(), &args.peers).await?;
+        if args.super_seed || args.author.names_sources() {
+            let told =
+                "--tracker, --web-seed and --super-seed do not change a transfer that is there already";
+            app.ui.warn(&Problem::new("unchanged", told));
+        }
     }
     let until = match (args.background, args.seed.is_bounded()) {
         (true, _) => Until::Metadata,

@@ -306,7 +306,7 @@ fn priorities(entry: &Entry, record: &Record, info: &Info) -> Result<Vec<FilePri
     let nothing = file_entries(layout).all(|file| priorities.get(file) == Some(&FilePriority::Skip));
     if nothing && let Some(told) = unselected(get) {
         return Err(Problem::new("no_match", told)
-            .hint("`peerage inspect FILE` lists the files of a torrent; * and ? stop at /, ** does not"));
+            .hint("`peerage inspect FILE` lists the files of a torrent; in --only and --priority * and ? stop at /, ** does not"));
     }
     Ok(priorities)
 }
@@ -314,7 +314,9 @@ fn priorities(entry: &Entry, record: &Record, info: &Info) -> Result<Vec<FilePri
 /// Why a request wants no file at all; `None`: its user chose none.
 fn unselected(get: &GetRequest) -> Option<String> {
     match (get.only.is_empty(), get.priorities.is_empty()) {
-        (true, true) => None,
+        (true, true) => {
+            selection_of(get).map(|_| "the link selects (so=) no file of this torrent".to_owned())
+        }
         (false, true) => Some(format!("no file matches {}", get.only.join(", "))),
         (true, false) => Some("no file is left to fetch: the priorities skip every one".to_owned()),
         (false, false) => Some("no file is left to fetch by the selection and the priorities".to_owned()),
@@ -337,10 +339,16 @@ pub(super) fn files_of(node: &Inner, entry: &Entry) -> Result<Option<Store>, OpE
     Ok(Some(Store::new(layout, place, node.files.clone(), verified, Vec::new())))
 }
 
+/// The magnet link of a request, if it selects files (BEP 53).
+fn selection_of(get: &GetRequest) -> Option<Magnet> {
+    let Link::Name(link) = &get.link else { return None };
+    link.parse::<Magnet>().ok().filter(|magnet| !magnet.select_only.is_empty())
+}
+
 /// Leaves out the files that a magnet link does not select (BEP 53).
 fn skip_unselected(request: &AddRequest, info: &Info, priorities: &mut [FilePriority]) {
-    let AddRequest::Get(GetRequest { link: Link::Name(link), .. }) = request else { return };
-    let Ok(magnet) = link.parse::<Magnet>() else { return };
+    let AddRequest::Get(get) = request else { return };
+    let Some(magnet) = selection_of(get) else { return };
     for (entry, number) in info.selection_numbers() {
         let is_file = |entry: &peerage_content::Entry| matches!(entry.kind, EntryKind::File { .. });
         if !magnet.selects(number)

@@ -61,6 +61,8 @@ pub(super) struct Outbound {
     requests: VecDeque<Block>,
     /// Block bytes sent since [`Outbound::take_sent`].
     sent: u64,
+    /// Padding in the blocks begun since then.
+    padding: u64,
     /// The 1 MiB window that is known to be in the page cache: piece and begin.
     window: Option<(u32, u32)>,
     /// Blocks that could not be served since [`Outbound::take_unserved`].
@@ -114,9 +116,12 @@ impl Outbound {
         self.sent
     }
 
-    /// Block bytes sent since the last call.
-    pub(super) fn take_sent(&mut self) -> u64 {
-        std::mem::take(&mut self.sent)
+    /// Block bytes sent since the last call, and how many of them were padding.
+    pub(super) fn take_sent(&mut self) -> (u64, u64) {
+        // A block that goes out in parts may have brought its padding into account before its bytes.
+        let padding = self.padding.min(self.sent);
+        self.padding -= padding;
+        (std::mem::take(&mut self.sent), padding)
     }
 
     /// Requests that could not be served since the last call, and whether the reason was a changed file.
@@ -219,6 +224,7 @@ impl Outbound {
                     continue;
                 }
             };
+            self.padding += u64::from(block.length - store.layout().content_of(block));
             std::mem::swap(&mut self.head, &mut self.control);
             self.head.extend_from_slice(&piece_header(block));
             if enciphered {

@@ -455,8 +455,8 @@ impl Talk {
             self.event(WireEvent::FileChanged);
         }
         if self.outbound.sent() >= TELL_SENT || (resting && self.outbound.sent() > 0) {
-            let sent = self.outbound.take_sent();
-            self.event(WireEvent::Sent(sent));
+            let (bytes, padding) = self.outbound.take_sent();
+            self.event(WireEvent::Sent { bytes, padding });
         }
         self.tell_knowable().await;
         for (piece, known) in self.extras.take_proofs() {

@@ -27,7 +27,7 @@ impl Swarm {
         self.now = self.now.max(now);
         let received = self.take_in(now, peer, block);
         match received {
-            Received::Wanted => self.downloaded += u64::from(block.length),
+            Received::Wanted => self.downloaded += u64::from(self.layout.content_of(block)),
             Received::Duplicate | Received::Unrequested => self.wasted += u64::from(block.length),
         }
         self.settle(now);
@@ -394,7 +394,7 @@ impl Swarm {
         }
         let size = u64::from(self.layout.piece_size(piece));
         self.wasted += size;
-        self.downloaded = self.downloaded.saturating_sub(size);
+        self.downloaded = self.downloaded.saturating_sub(self.wanted_bytes(piece));
         let proven = bad
             .iter()
             .filter(|block| block.piece == piece)

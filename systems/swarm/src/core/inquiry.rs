@@ -144,11 +144,12 @@ impl Swarm {
         let bad: Vec<u32> = bad.iter().filter_map(|block| block_index(&self.layout, *block)).collect();
         let mut senders = Vec::new();
         for index in bad {
-            let length = self.layout.block(piece, index).length;
+            let block = self.layout.block(piece, index);
+            let length = block.length;
             let Some(sender) = self.picker.partials.take_out(piece, index, length) else { continue };
             senders.push(sender);
             self.wasted += u64::from(length);
-            self.downloaded = self.downloaded.saturating_sub(length.into());
+            self.downloaded = self.downloaded.saturating_sub(self.layout.content_of(block).into());
         }
         self.picker.partials.set_under_inquiry(piece, false);
         self.picker.epoch += 1;

@@ -48,7 +48,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use peerage_content::{Block, EntryKind, Layout, PieceIndex, PieceSet};
+use peerage_content::{Block, Layout, PieceIndex, PieceSet};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
@@ -196,7 +196,7 @@ impl Swarm {
             Input::UploadOnly { peer, upload_only } => self.on_upload_only(now, peer, upload_only),
             Input::AllowedFast { peer, piece } => self.on_allowed_fast(peer, piece),
             Input::Rejected { peer, blocks } => self.on_rejected(now, peer, blocks),
-            Input::Sent { peer, bytes } => self.on_sent(now, peer, bytes),
+            Input::Sent { peer, bytes, padding } => self.on_sent(now, peer, bytes, padding),
             Input::Verified { piece } => self.on_verified(now, piece),
             Input::Corrupt { piece, bad, kept } => self.on_corrupt(now, piece, bad, kept),
             Input::Proves { peer } => self.on_proves(peer),
@@ -453,12 +453,6 @@ impl Swarm {
     /// Bytes of a piece that are not padding.
     fn wanted_bytes(&self, piece: PieceIndex) -> u64 {
         let whole = Block { piece, begin: 0, length: self.layout.piece_size(piece) };
-        self.layout
-            .spans(whole)
-            .filter(|span| {
-                self.layout.entries().get(span.entry).is_none_or(|entry| entry.kind != EntryKind::Pad)
-            })
-            .map(|span| u64::from(span.length))
-            .sum()
+        self.layout.content_of(whole).into()
     }
 }

@@ -15,8 +15,8 @@ const IDLE_SLOTS: usize = 3;
 const REVEALED: u32 = 512;
 
 impl Swarm {
-    pub(super) fn on_sent(&mut self, now: Instant, key: PeerKey, bytes: u64) {
-        self.uploaded += bytes;
+    pub(super) fn on_sent(&mut self, now: Instant, key: PeerKey, bytes: u64, padding: u64) {
+        self.uploaded += bytes.saturating_sub(padding);
         self.rate_up.add(now, bytes);
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.upload.add(now, bytes);

@@ -231,6 +231,8 @@ pub enum Input<'a> {
         peer: PeerKey,
         /// Bytes of block data.
         bytes: u64,
+        /// How many of them were padding.
+        padding: u64,
     },
     /// The content verified and wrote a piece (also by recheck).
     Verified {

@@ -381,7 +381,7 @@ impl Actor {
             WireEvent::Interest(interested) => Input::Interest { peer, interested },
             WireEvent::UploadOnly(upload_only) => Input::UploadOnly { peer, upload_only },
             WireEvent::AllowedFast(piece) => Input::AllowedFast { peer, piece },
-            WireEvent::Sent(bytes) => Input::Sent { peer, bytes },
+            WireEvent::Sent { bytes, padding } => Input::Sent { peer, bytes, padding },
         };
         self.core.handle(now, input);
     }

@@ -73,7 +73,12 @@ pub enum WireEvent {
         known: bool,
     },
     /// Block bytes that went out.
-    Sent(u64),
+    Sent {
+        /// All of them.
+        bytes: u64,
+        /// How many were padding.
+        padding: u64,
+    },
     /// Serving found that a file changed, or that it was touched and is to be hashed.
     FileChanged,
 }

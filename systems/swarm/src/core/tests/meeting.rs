@@ -171,7 +171,7 @@ fn inputs_about_a_peer_that_left_are_ignored() {
     rig.input(Input::Have { peer, piece: 1 });
     rig.input(Input::Choked { peer, choked: false });
     rig.input(Input::Rejected { peer, blocks: &[block] });
-    rig.input(Input::Sent { peer, bytes: 5 });
+    rig.input(Input::Sent { peer, bytes: 5, padding: 0 });
     rig.input(Input::Left { peer });
     assert_eq!(rig.send(peer, block), Received::Unrequested);
     assert_eq!(rig.take_outputs(), []);
