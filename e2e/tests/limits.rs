@@ -347,3 +347,47 @@ fn a_ratio_counts_what_is_content_and_no_padding() {
         assert_same(&folder, &pair.path("ben/out/notes"));
     });
 }
+
+#[test]
+fn a_command_that_the_daemon_cannot_follow_is_refused() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(MEBIBYTE);
+        let (_share, link) = pair.share(&film, &[]);
+        let _up = pair.up();
+        let ben = pair.path("ben");
+        assert!(output(&ben, &["get", &link, "-o", "out"]).status.success());
+        let refused = |more: &[&str]| {
+            let told = output(&ben, &[&["get", &link], more].concat());
+            assert_eq!(told.status.code(), Some(1), "{more:?}");
+            String::from_utf8(told.stderr).unwrap()
+        };
+        let told = refused(&["-o", "elsewhere"]);
+        assert!(told.contains("ben/out already, not in") && told.contains("peerage remove 1"), "{told}");
+        let told = refused(&["--priority", "*=skip"]);
+        assert!(told.contains("no file is left to fetch"), "{told}");
+        assert!(output(&ben, &["get", &link, "-o", "out"]).status.success(), "the same again");
+        assert!(!pair.path("ben/elsewhere").exists());
+        let shares = |more: &[&str]| {
+            let copy = pair.arrived();
+            output(&ben, &[&["share", copy.to_str().unwrap(), "--background"], more].concat())
+        };
+        assert!(shares(&[]).status.success());
+        assert_eq!(shares(&["--ratio", "1"]).status.code(), Some(1));
+        let told = shares(&["--web-seed", "http://192.0.2.1/film.mkv"]);
+        assert!(String::from_utf8(told.stderr).unwrap().contains("--web-seed"));
+    });
+}
+
+#[test]
+fn a_link_that_selects_nothing_is_refused() {
+    alone(|| {
+        let pair = Pair::new();
+        let film = pair.film(MEBIBYTE);
+        let (_share, link) = pair.share(&film, &[]);
+        let mut get = pair.get(&format!("{link}&so=7"), &[]);
+        let told = get.find("a refusal", |event| event["event"] == "error");
+        assert!(words(&told).contains("so="), "{told}");
+        assert_eq!(get.end().code(), Some(1));
+    });
+}

@@ -81,7 +81,11 @@ impl<'a> Follower<'a> {
         let Some(updates) = app.quit.unless(control.watch(Some(self.id), every)).await else {
             return Ok(Ended::Interrupted);
         };
-        let mut updates = updates?;
+        let mut updates = match updates {
+            // Between two steps of one command.
+            Err(problem) if problem.is_missing_transfer() && self.told.metadata => return Err(self.removed()),
+            updates => updates?,
+        };
         loop {
             let update = tokio::select! {
                 biased;
@@ -102,7 +106,7 @@ impl<'a> Follower<'a> {
                 progress.suspended(|ui| ui.event(&event))?;
                 let Some(same) = *same_as else {
                     progress.clear();
-                    return Err(anyhow!("transfer {} was removed", self.id));
+                    return Err(self.removed());
                 };
                 self.take_up(same, &progress);
                 updates = control.watch(Some(same), every).await?;
@@ -153,6 +157,10 @@ impl<'a> Follower<'a> {
                 }
             }
         }
+    }
+
+    fn removed(&self) -> anyhow::Error {
+        anyhow!("transfer {} was removed", self.id)
     }
 
     /// How it is now; `None` when it was removed meanwhile: the event that says so is on its way.

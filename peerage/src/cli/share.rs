@@ -13,6 +13,7 @@ use super::get::{PeerFlags, SeedFlags};
 use super::session::{self, Session};
 use super::target::Target;
 use super::{stdin, up};
+use crate::control::Control;
 use crate::errors::{HintExt, usage};
 use crate::link::read_torrent;
 use crate::model::{
@@ -132,12 +133,7 @@ async fn share(
     app.ui.event(&Event::Added { transfer: Box::new(view) })?;
     if added.existing {
         app.ui.say(format!("It is shared already, as transfer {}.", added.id));
-        take_over(control, added.id, &args.seed, args.limits.limits(), &args.peers).await?;
-        if args.super_seed || args.author.names_sources() {
-            let told =
-                "--tracker, --web-seed and --super-seed do not change a transfer that is there already";
-            app.ui.warn(&Problem::new("unchanged", told));
-        }
+        join(app, args, control, added.id).await?;
     }
     let until = match (args.background, args.seed.is_bounded()) {
         (true, _) => Until::Metadata,
@@ -148,15 +144,29 @@ async fn share(
     let told = |step, view: &TransferView| {
         if step == Step::Metadata { announce(&app.ui, args, view, kept) } else { Ok(()) }
     };
+    // The link comes when the hashes are there, and so does the torrent.
+    if let ended @ Ended::Interrupted = follower.follow(Until::Metadata, told).await? {
+        return end(app, session, ended, follower.id);
+    }
     if let Some(target) = target {
-        // The link comes when the hashes are there, and so does the torrent.
-        if let ended @ Ended::Interrupted = follower.follow(Until::Metadata, told).await? {
-            return end(app, session, ended, follower.id);
-        }
         target.write(&app.ui, &control.torrent(follower.id).await?)?;
+    }
+    if follower.id != added.id {
+        // Its hashes told that it is there.
+        join(app, args, control, follower.id).await?;
     }
     let ended = follower.follow(until, told).await?;
     end(app, session, ended, follower.id)
+}
+
+/// What is there already takes over what it can of this command.
+async fn join(app: &App, args: &Share, control: &dyn Control, id: TransferId) -> Result<()> {
+    take_over(control, id, &args.seed, args.limits.limits(), &args.peers).await?;
+    if args.super_seed || args.author.names_sources() {
+        let told = "--tracker, --web-seed and --super-seed do not change a transfer that is there already";
+        app.ui.warn(&Problem::new("unchanged", told));
+    }
+    Ok(())
 }
 
 fn end(app: &App, session: &Session, ended: Ended, id: TransferId) -> Result<u8> {
