@@ -345,6 +345,11 @@ fn a_ratio_counts_what_is_content_and_no_padding() {
         assert_eq!(complete["transfer"]["downloaded"], 300_000, "{complete}");
         assert!(share.end().success(), "served once");
         assert_same(&folder, &pair.path("ben/out/notes"));
+        // The same command serves once more.
+        let (mut share, link) = pair.share(&folder, &["--ratio", "1"]);
+        let args = [&[&*link, "--listen", "127.0.0.1:7003"], &ALONE[..]].concat();
+        assert!(output(&pair.path("cleo"), &[&["get"], &args[..]].concat()).status.success());
+        assert!(share.end().success(), "served once more");
     });
 }
 

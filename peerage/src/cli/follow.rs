@@ -159,6 +159,11 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Whether it was told that everything is there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.told.complete
+    }
+
     fn removed(&self) -> anyhow::Error {
         anyhow!("transfer {} was removed", self.id)
     }

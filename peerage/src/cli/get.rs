@@ -266,7 +266,7 @@ async fn get(app: &App, args: &Get, session: &Session, output: Output, link: Lin
                 if step == Step::Metadata { Ok(()) } else { complete(app, view, before, began) }
             };
             let ended = follower.follow(until, report).await?;
-            Ok(end(app, session, follower.id, &ended))
+            Ok(end(app, session, &follower, &ended))
         }
     }
 }
@@ -289,9 +289,13 @@ fn complete(app: &App, view: &TransferView, before: u64, began: Instant) -> Resu
     Ok(())
 }
 
-fn end(app: &App, session: &Session, id: TransferId, ended: &Ended) -> u8 {
+fn end(app: &App, session: &Session, follower: &Follower<'_>, ended: &Ended) -> u8 {
+    let id = follower.id;
     match ended {
         Ended::Done(_) => return 0,
+        Ended::Interrupted if session.here && follower.is_complete() => {
+            app.ui.say("Everything is there; not served any more.");
+        }
         Ended::Interrupted if session.here => {
             app.ui.say("Interrupted; the same command resumes it.");
         }
@@ -383,5 +387,5 @@ async fn stream(
     }
     let ended = follower.follow(Until::Interrupted, |_, _| Ok(())).await?;
     stream.close().await;
-    Ok(end(app, session, id, &ended))
+    Ok(end(app, session, follower, &ended))
 }

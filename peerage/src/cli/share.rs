@@ -17,7 +17,8 @@ use crate::control::Control;
 use crate::errors::{HintExt, usage};
 use crate::link::read_torrent;
 use crate::model::{
-    AddRequest, AnyPath, Base64, Event, Problem, ShareRequest, TransferId, TransferOptions, TransferView,
+    AddRequest, AnyPath, Base64, Event, Limits, Problem, ShareRequest, State, TransferId, TransferOptions,
+    TransferView,
 };
 use crate::spool::Spool;
 use crate::ui::{Shown, Size, Ui, count, qr_code};
@@ -58,6 +59,21 @@ pub(super) struct Share {
     limits: LimitFlags,
     #[command(flatten)]
     node: NodeFlags,
+}
+
+impl Share {
+    /// Whether the command says more of the transfer than what is shared.
+    fn says_more(&self) -> bool {
+        self.seed.is_bounded()
+            || self.limits.limits() != Limits::default()
+            || !self.peers.peers.is_empty()
+            || self.names_sources()
+    }
+
+    /// Whether it says what only a new transfer takes up.
+    fn names_sources(&self) -> bool {
+        self.super_seed || self.author.names_sources()
+    }
 }
 
 pub(super) async fn run(mut app: App, args: Share) -> Result<u8> {
@@ -144,15 +160,17 @@ async fn share(
     let told = |step, view: &TransferView| {
         if step == Step::Metadata { announce(&app.ui, args, view, kept) } else { Ok(()) }
     };
-    // The link comes when the hashes are there, and so does the torrent.
-    if let ended @ Ended::Interrupted = follower.follow(Until::Metadata, told).await? {
+    // The link comes when the hashes are there, and so do the torrent and what has them already.
+    let may_join = !session.here && args.says_more();
+    if (target.is_some() || may_join)
+        && let ended @ Ended::Interrupted = follower.follow(Until::Metadata, told).await?
+    {
         return end(app, session, ended, follower.id);
     }
     if let Some(target) = target {
         target.write(&app.ui, &control.torrent(follower.id).await?)?;
     }
-    if follower.id != added.id {
-        // Its hashes told that it is there.
+    if may_join && follower.id != added.id {
         join(app, args, control, follower.id).await?;
     }
     let ended = follower.follow(until, told).await?;
@@ -162,7 +180,7 @@ async fn share(
 /// What is there already takes over what it can of this command.
 async fn join(app: &App, args: &Share, control: &dyn Control, id: TransferId) -> Result<()> {
     take_over(control, id, &args.seed, args.limits.limits(), &args.peers).await?;
-    if args.super_seed || args.author.names_sources() {
+    if args.names_sources() {
         let told = "--tracker, --web-seed and --super-seed do not change a transfer that is there already";
         app.ui.warn(&Problem::new("unchanged", told));
     }
@@ -171,7 +189,16 @@ async fn join(app: &App, args: &Share, control: &dyn Control, id: TransferId) ->
 
 fn end(app: &App, session: &Session, ended: Ended, id: TransferId) -> Result<u8> {
     match ended {
-        Ended::Done(_) => Ok(0),
+        Ended::Done(view) => {
+            if view.state == State::Complete {
+                let name = Shown(view.name.as_os_str());
+                let times = view.uploaded as f64 / view.size.unwrap_or(0).max(1) as f64;
+                app.ui.say(format!(
+                    "{name} has been served as long as asked, {times:.2} times its size in all."
+                ));
+            }
+            Ok(0)
+        }
         Ended::Interrupted if session.here => {
             app.ui.say("Not shared any more.");
             Ok(app.quit.status())

@@ -61,6 +61,7 @@ impl Inner {
             // What was asked for now counts from now.
             finished: None,
             served: 0,
+            sent_before: before.as_ref().map_or(0, |record| record.sent_before),
             limits: options.limits,
             goal: options.goal.unwrap_or(self.config.goal),
             priorities: Vec::new(),

@@ -462,6 +462,10 @@ async fn attend(
         let due = due(entry, goal, &now_at, served.total(Instant::now()));
         if serves && due == Some(Duration::ZERO) {
             reached = true;
+            if entry.role == Role::Share && entry.facts().record.one_off {
+                // The same command, given again, is meant to serve again.
+                entry.keep(|record| record.sent_before = now_at.uploaded_total).await;
+            }
             node.door.withdraw(torrent).await;
         }
         // Whoever does not fetch gives its turn to another; whoever has none waits for one.
@@ -536,7 +540,8 @@ async fn wait(due: Option<Duration>) {
 fn due(entry: &Entry, goal: SeedGoal, progress: &Progress, served: Duration) -> Option<Duration> {
     let facts = entry.facts();
     let size = facts.running.as_ref().map_or(0, |running| running.metainfo.info.layout.content_length());
-    let by_ratio = goal.ratio.is_some_and(|ratio| progress.uploaded_total as f64 >= ratio * size as f64);
+    let sent = progress.uploaded_total.saturating_sub(facts.record.sent_before);
+    let by_ratio = goal.ratio.is_some_and(|ratio| sent as f64 >= ratio * size as f64);
     let by_time = goal.seconds.map(|seconds| Duration::from_secs(seconds).saturating_sub(served));
     if by_ratio { Some(Duration::ZERO) } else { by_time }
 }

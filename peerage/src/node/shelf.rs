@@ -45,6 +45,9 @@ pub(super) struct Record {
     /// Seconds that it has served since, towards the goal.
     #[serde(default)]
     pub(super) served: u64,
+    /// Bytes sent before the goal began to count.
+    #[serde(default)]
+    pub(super) sent_before: u64,
     /// Limits, if changed since.
     pub(super) limits: Limits,
     /// When serving ends.
@@ -230,6 +233,7 @@ mod tests {
             added: 0,
             finished: None,
             served: 0,
+            sent_before: 0,
             limits: Limits::default(),
             goal: SeedGoal::default(),
             priorities: Vec::new(),
