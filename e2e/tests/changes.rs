@@ -18,76 +18,85 @@ const MEBIBYTE: usize = 1 << 20;
 
 #[test]
 fn a_download_that_was_edited_is_named_and_left_alone_until_its_user_says_otherwise() {
-    alone(|| {
-        let pair = Pair::new();
-        let film = pair.film(8 * MEBIBYTE);
-        let film_got = pair.path("ben/out/film.mkv");
-        let (_share, link) = pair.share(&film, &[]);
+    alone(|| is_left_alone(CHANGES[0].1));
+}
+
+#[test]
+fn a_download_that_was_added_to_is_named_and_left_alone_until_its_user_says_otherwise() {
+    alone(|| is_left_alone(CHANGES[5].1));
+}
+
+fn is_left_alone(edit: Change) {
+    let pair = Pair::new();
+    let film = pair.film(8 * MEBIBYTE);
+    let film_got = pair.path("ben/out/film.mkv");
+    let (_share, link) = pair.share(&film, &[]);
+    let mut get = pair.get(&link, &[]);
+    get.complete();
+    assert!(get.end().success());
+    edit(&film_got);
+    let edited = fs::read(&film_got).unwrap();
+    // It ends and says so, however often it is asked for.
+    for _ in 0..2 {
         let mut get = pair.get(&link, &[]);
-        get.complete();
-        assert!(get.end().success());
-        let (_, edit) = CHANGES[0];
-        edit(&film_got);
-        let edited = fs::read(&film_got).unwrap();
-        // It ends and says so, however often it is asked for.
-        for _ in 0..2 {
-            let mut get = pair.get(&link, &[]);
-            let told = get.event("error");
-            let told = words(&told);
-            assert!(
-                told.contains("out/film.mkv") && told.contains("changed since it was verified"),
-                "{told}"
-            );
-            assert!(told.contains("--overwrite"), "{told}");
-            assert_eq!(get.end().code(), Some(1));
-            assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
-        }
-        // Moved elsewhere, it is kept, and the original is fetched again.
-        let kept = pair.path("kept.mkv");
-        fs::rename(&film_got, &kept).unwrap();
-        let mut get = pair.get(&link, &[]);
-        get.complete();
-        assert!(get.end().success());
-        assert_same(&film, &film_got);
-        assert!(fs::read(&kept).unwrap() == edited);
-        // And written over when that is asked for; what is still true is not fetched again.
-        edit(&film_got);
-        let before = bytes_over("lo");
-        let mut get = pair.get(&link, &["--overwrite"]);
-        get.complete();
-        assert!(get.end().success());
-        assert_same(&film, &film_got);
-        assert!(bytes_over("lo") - before < MEBIBYTE as u64);
-    });
+        let told = get.event("error");
+        let told = words(&told);
+        assert!(told.contains("out/film.mkv") && told.contains("changed since it was verified"), "{told}");
+        assert!(told.contains("--overwrite"), "{told}");
+        assert_eq!(get.end().code(), Some(1));
+        assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
+    }
+    // Moved elsewhere, it is kept, and the original is fetched again.
+    let kept = pair.path("kept.mkv");
+    fs::rename(&film_got, &kept).unwrap();
+    let mut get = pair.get(&link, &[]);
+    get.complete();
+    assert!(get.end().success());
+    assert_same(&film, &film_got);
+    assert!(fs::read(&kept).unwrap() == edited);
+    // And written over when that is asked for; what is still true is not fetched again.
+    edit(&film_got);
+    let before = bytes_over("lo");
+    let mut get = pair.get(&link, &["--overwrite"]);
+    get.complete();
+    assert!(get.end().success());
+    assert_same(&film, &film_got);
+    assert!(bytes_over("lo") - before < MEBIBYTE as u64);
 }
 
 #[test]
 fn an_edit_while_the_daemon_was_down_is_left_alone_until_verify() {
-    alone(|| {
-        let pair = Pair::new();
-        let film = pair.film(8 * MEBIBYTE);
-        let film_got = pair.path("ben/out/film.mkv");
-        let (_share, link) = pair.share(&film, &[]);
-        let (ben, out) = (pair.path("ben"), pair.path("ben/out"));
-        let listen = [&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
-        let mut daemon = Peerage::up(&ben, &listen);
-        daemon.event("listening");
-        Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).complete();
-        // Nothing but the record that was kept while it ran speaks for the file.
-        daemon.signal("KILL");
-        daemon.end();
-        let (_, edit) = CHANGES[0];
-        edit(&film_got);
-        let edited = fs::read(&film_got).unwrap();
-        let mut daemon = Peerage::up(&ben, &listen);
-        daemon.event("listening");
-        let told = words(&Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).event("error"));
-        assert!(told.contains("out/film.mkv") && told.contains("verify"), "{told}");
-        assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
-        // What does not match is fetched then.
-        output(&ben, &["verify", "1"]);
-        until("the original", || (fs::read(&film_got).unwrap() == fs::read(&film).unwrap()).then_some(()));
-    });
+    alone(|| is_left_alone_by_the_daemon(CHANGES[0].1));
+}
+
+#[test]
+fn what_was_added_while_the_daemon_was_down_is_left_alone_until_verify() {
+    alone(|| is_left_alone_by_the_daemon(CHANGES[5].1));
+}
+
+fn is_left_alone_by_the_daemon(edit: Change) {
+    let pair = Pair::new();
+    let film = pair.film(8 * MEBIBYTE);
+    let film_got = pair.path("ben/out/film.mkv");
+    let (_share, link) = pair.share(&film, &[]);
+    let (ben, out) = (pair.path("ben"), pair.path("ben/out"));
+    let listen = [&["--listen", "127.0.0.1:7002"], &ALONE[..]].concat();
+    let mut daemon = Peerage::up(&ben, &listen);
+    daemon.event("listening");
+    Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).complete();
+    // Nothing but the record that was kept while it ran speaks for the file.
+    daemon.signal("KILL");
+    daemon.end();
+    edit(&film_got);
+    let edited = fs::read(&film_got).unwrap();
+    let mut daemon = Peerage::up(&ben, &listen);
+    daemon.event("listening");
+    let told = words(&Peerage::start(&ben, "get", &[&link, "-o", out.to_str().unwrap()]).event("error"));
+    assert!(told.contains("out/film.mkv") && told.contains("verify"), "{told}");
+    assert!(fs::read(&film_got).unwrap() == edited, "what was edited is as it was");
+    // What does not match is fetched then.
+    output(&ben, &["verify", "1"]);
+    until("the original", || (fs::read(&film_got).unwrap() == fs::read(&film).unwrap()).then_some(()));
 }
 
 /// Does something to a file.

@@ -96,7 +96,8 @@ async fn the_nodes_of_a_torrent_go_to_the_dht_unless_it_is_private() {
 
 #[tokio::test]
 async fn the_dht_takes_another_port_when_its_own_is_taken() {
-    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // At an address of its own: elsewhere another test may have the TCP port of this number.
+    let taken = UdpSocket::bind("127.98.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let (door, _guard) = door(&address.to_string()).await;
     assert_eq!(door.listening(), [address]);

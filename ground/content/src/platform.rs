@@ -177,6 +177,11 @@ pub(crate) fn make_executable(file: impl AsFd) -> Result<(), Errno> {
     fs::fchmod(file, Mode::from_raw_mode((mode & 0o777) | ((mode & 0o444) >> 2)))
 }
 
+/// Cuts a file off behind `length` bytes.
+pub(crate) fn truncate(file: impl AsFd, length: u64) -> Result<(), Errno> {
+    fs::ftruncate(file, length)
+}
+
 /// Takes the space for a file of `length` bytes; file systems that cannot leave it sparse.
 pub(crate) fn allocate(file: impl AsFd, length: u64) -> Result<(), Errno> {
     loop {

@@ -1,6 +1,7 @@
 //! Hashing what is already on disk against the truth.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::slice::Chunks;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,8 +30,19 @@ pub struct Rechecked {
     pub error: Option<StorageError>,
 }
 
+impl Rechecked {
+    /// Takes back that pieces are true.
+    fn refute(&mut self, pieces: Range<PieceIndex>) {
+        for piece in pieces {
+            if self.proven.remove(piece) {
+                self.refuted.insert(piece);
+            }
+        }
+    }
+}
+
 /// Hashes `pieces` of the store on `threads` threads (0: one a core), sets and clears the store's verified set and refreshes its
-/// stamps. A missing or short file is not an error: its pieces are simply not there. Nobody may write to the files meanwhile.
+/// stamps. A missing or short file is not an error: its pieces are simply not there; of one that is too long, none is. Nobody may write to the files meanwhile.
 pub fn recheck(
     store: &Store,
     truth: &Truth,
@@ -84,21 +96,22 @@ pub fn recheck(
     for (entry, after) in &mut read {
         let Some(before) = before.get(entry) else { continue };
         match likeness(*before, *after) {
+            Likeness::Same if is_longer(store, *entry, *after) => found.refute(layout.pieces_of(*entry)),
             Likeness::Same => {}
             // What was found holds for the file as it was: whoever compares it next has it hashed once more.
             Likeness::Touched => *after = *before,
             // What changed while it was read is proven in no state it was in.
-            Likeness::Other => {
-                for piece in layout.pieces_of(*entry) {
-                    if found.proven.remove(piece) {
-                        found.refuted.insert(piece);
-                    }
-                }
-            }
+            Likeness::Other => found.refute(layout.pieces_of(*entry)),
         }
     }
     store.restate(&found, &read);
     found
+}
+
+/// Whether a file has more bytes than the content's: true as far as that reaches, but not the content's.
+fn is_longer(store: &Store, entry: usize, stamp: Option<FileStamp>) -> bool {
+    let length = store.layout().entries().get(entry).map_or(0, |entry| entry.length);
+    stamp.is_some_and(|stamp| stamp.length > length)
 }
 
 /// How a file compares with what was there before it was read.
@@ -202,6 +215,31 @@ mod tests {
             let stamped: Vec<_> = store.stamps().iter().map(Option::is_some).collect();
             assert_eq!(stamped, [false, true, false], "only what is complete is settled");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_the_contents_until_its_end_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let content = content();
+        content.write_to(dir.path());
+        let longer = [&content.files[1][..], b"more"].concat();
+        std::fs::write(dir.path().join("b"), longer).unwrap();
+        let store = content.download(dir.path());
+        let all = PieceSet::full(content.layout.piece_count());
+        let check = || recheck(&store, &content.truth(Hashes::Both), &all, 2, GO_ON).refuted;
+        assert!(check().iter().eq([3]));
+        assert!(!store.is_verified(3));
+        store.cut_surplus().unwrap();
+        assert!(check().is_empty() && store.verified().is_full());
+        assert_eq!(std::fs::read(dir.path().join("b")).unwrap(), content.files[1]);
+        let shared = content.shared(dir.path());
+        std::fs::write(dir.path().join("b"), b"somebody's own work").unwrap();
+        shared.cut_surplus().unwrap();
+        assert_eq!(
+            std::fs::read(dir.path().join("b")).unwrap(),
+            b"somebody's own work",
+            "a share is its owner's"
+        );
     }
 
     #[test]

@@ -258,6 +258,7 @@ fn believe(
     resumed.check(store).map_err(absent)?;
     if may_overwrite {
         store.end_disputes();
+        store.cut_surplus().map_err(storage)?;
     }
     let moved = before.iter().filter(|piece| !resumed.verified.contains(*piece));
     // The stamp on record keeps what is disputed from being believed.

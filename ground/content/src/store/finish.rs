@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::folder::OpenError;
 use super::{EntryState, Store};
-use crate::{EntryKind, PieceIndex, PieceSet, RelPath, StorageError, platform};
+use crate::{EntryKind, FileStamp, PieceIndex, PieceSet, RelPath, StorageError, platform};
 
 /// From this many files on, one flush of the whole file system is cheaper than one a file.
 const FLUSH_SINGLY_MAX: usize = 16;
@@ -42,6 +42,32 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Cuts off what the files of a download have beyond their lengths. That is somebody's work: only for whom its user gave it up.
+    ///
+    /// # Errors
+    /// The first failure; the other files are cut all the same.
+    pub fn cut_surplus(&self) -> Result<(), StorageError> {
+        let mut first = Ok(());
+        if !self.is_download() {
+            return first;
+        }
+        for (index, entry) in self.layout.entries().iter().enumerate() {
+            let is_longer = |stamp: FileStamp| stamp.length > entry.length;
+            if !self.is_file(index)
+                || !matches!(self.state_of(index), Ok(Some(state)) if is_longer(state.stamp))
+            {
+                continue;
+            }
+            let cut = self.base_folder().and_then(|folder| {
+                platform::open_write(&*folder, &self.path_below(index))
+                    .and_then(|file| platform::truncate(file, entry.length))
+                    .map_err(|errno| self.open_error("shorten", index, errno))
+            });
+            first = first.and(cut);
+        }
+        first
     }
 
     /// Creates a link whose text climbs from the link's own folder to the content's, and from there to the target.

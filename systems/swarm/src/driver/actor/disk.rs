@@ -33,6 +33,15 @@ pub(super) struct Check {
     pieces: PieceSet,
 }
 
+/// What whoever has files checked lets happen to them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Consent {
+    /// They are read.
+    None,
+    /// Their user wants the original back: what they have beyond it goes. (What differs in it is fetched.)
+    CutSurplus,
+}
+
 impl Actor {
     /// Waits before the files are used again.
     pub(super) fn stall(&mut self, now: Instant, error: &StorageError) {
@@ -124,7 +133,7 @@ impl Actor {
         });
         let is_due = self.checking.is_none() && self.stalled.is_none() && !pieces.is_empty();
         if is_due {
-            self.check(pieces);
+            self.check(pieces, Consent::None);
         }
         is_due
     }
@@ -133,12 +142,12 @@ impl Actor {
     pub(super) fn verify(&mut self) {
         if self.checking.is_none() && !self.verify_next.is_empty() {
             self.verifying = std::mem::take(&mut self.verify_next);
-            self.check(PieceSet::full(self.layout.piece_count()));
+            self.check(PieceSet::full(self.layout.piece_count()), Consent::CutSurplus);
         }
     }
 
     /// Hashes pieces on a thread of its own; fetching waits for the outcome.
-    pub(super) fn check(&mut self, pieces: PieceSet) {
+    fn check(&mut self, pieces: PieceSet, consent: Consent) {
         if self.checking.is_some() {
             return;
         }
@@ -159,6 +168,12 @@ impl Actor {
             // What is written while a file is read would make it look changed.
             if let Some(stopping) = stopping {
                 stopping.wait();
+            }
+            if consent == Consent::CutSurplus
+                && let Err(error) = store.cut_surplus()
+            {
+                // The check finds it too long then.
+                warn!(%error, "a file stays longer than it should be");
             }
             let progress = |bytes| {
                 hashed.store(bytes, Ordering::Relaxed);
