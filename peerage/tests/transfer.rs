@@ -459,9 +459,9 @@ fn other_bytes_are_not_shared_under_a_torrent() {
     let progress = progress.find(|event| !event["transfer"]["problem"].is_null()).unwrap();
     let (transfer, problem) = (&progress["transfer"], &progress["transfer"]["problem"]);
     assert_eq!((&transfer["state"], &problem["code"]), (&"seeding".into(), &"partial".into()), "{progress}");
-    assert_eq!(problem["message"], "only 384 KiB of 488 KiB match the torrent, and only those are served");
+    assert_eq!(problem["message"], "104 KiB of 488 KiB do not match the torrent, and are not served");
     assert!(
-        problem["causes"][0].as_str().unwrap().contains("/v\" is the first that is not whole"),
+        problem["causes"][0].as_str().unwrap().contains("/v\" is the first that is gone or not whole"),
         "{problem}"
     );
     assert!(problem["hint"].as_str().unwrap().contains("fetches what is missing"), "{problem}");

@@ -110,7 +110,7 @@ pub(super) struct AuthorFlags {
     /// For programs that speak v2 and v1: this is the default
     #[arg(long, group = "versions")]
     hybrid: bool,
-    /// For programs that speak v1 only: a smaller torrent
+    /// For programs that speak v1 only, such as aria2 and transmission 3: a smaller torrent
     #[arg(long, group = "versions")]
     v1_only: bool,
     /// For programs that speak v2 only

@@ -139,7 +139,9 @@ fn refused(refusal: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|arg| arg == "--json");
     if refusal.use_stderr() && json {
         let text = refusal.render().to_string();
-        let message = text.lines().next().unwrap_or_default();
+        // Its first paragraph: which arguments are wrong stands in lines of their own.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = lines.join(" ");
         let ui = Ui::new(true, false, true);
         ui.error(&Problem::new("usage", message.trim_start_matches("error: ")).hint("try --help"));
     } else {

@@ -26,7 +26,11 @@ pub(super) fn state_of(
         Activity::Seeding => (State::Seeding, None),
         Activity::Stalled(stall) => (State::Error, Some(cannot_use(stall, role))),
         Activity::Changed(path) => (State::Changed, Some(changed(path, role))),
-        Activity::Incomplete(path) => (State::Seeding, Some(incomplete(path, progress.verified_bytes, size))),
+        Activity::Incomplete(path) => {
+            let nothing = progress.verified_bytes == 0 && size > 0;
+            let state = if nothing { State::Changed } else { State::Seeding };
+            (state, Some(incomplete(path, progress.verified_bytes, size)))
+        }
     }
 }
 
@@ -35,7 +39,7 @@ fn changed(path: &str, role: Role) -> Problem {
     let what = format!("{path:?} changed since it was verified");
     match role {
         Role::Share => Problem::new("changed", format!("{what}; it is not served"))
-            .hint("`peerage verify` checks what is still true; share it again for a new link"),
+            .hint("put it back as it was, or share it again for a new link; in a daemon, `peerage verify` checks what is still true"),
         Role::Get => Problem::new("changed", format!("{what}; it is left as it is, and not served")).hint(
             "move it elsewhere to keep it, and the original is fetched again; `peerage verify` in a daemon, or the same `get` with \
              --overwrite, writes the original over it",
@@ -45,13 +49,16 @@ fn changed(path: &str, role: Role) -> Problem {
 
 /// What is shared under an existing torrent is not all of it.
 fn incomplete(path: &str, verified: u64, size: u64) -> Problem {
-    let matching =
-        format!("only {} of {} match the torrent, and only those are served", Size(verified), Size(size));
-    let told = Problem::new("partial", matching).hint(
+    let differing = format!(
+        "{} of {} do not match the torrent, and are not served",
+        Size(size - verified.min(size)),
+        Size(size)
+    );
+    let told = Problem::new("partial", differing).hint(
         "put the files in place that the torrent was made of, and share them again (`peerage verify` in a daemon); `peerage get` of \
          the torrent into that folder fetches what is missing",
     );
-    Problem { causes: vec![format!("{path:?} is the first that is not whole")], ..told }
+    Problem { causes: vec![format!("{path:?} is the first that is gone or not whole")], ..told }
 }
 
 /// Storage does not take or give data.

@@ -62,7 +62,8 @@ fn asked(sources: &Sources) -> String {
 }
 
 fn told(view: &TransferView) -> String {
-    let parties = parties(&view.sources);
+    // Nobody tells a web seed of anything.
+    let parties = parties(&Sources { web_seeds: 0, ..view.sources });
     if parties.is_empty() && view.private {
         "a private torrent is found through its trackers alone, and it names none".to_owned()
     } else if parties.is_empty() {
