@@ -145,6 +145,21 @@ async fn bodies_are_bounded_and_checked() {
 }
 
 #[tokio::test]
+async fn a_path_that_begins_nowhere_is_refused() {
+    let (daemon, _folder) = daemon(FakeNode::default()).await;
+    for body in [
+        r#"{"kind":"get","link":{"name":"0101010101010101010101010101010101010101"},"folder":"here"}"#,
+        r#"{"kind":"share","path":"here"}"#,
+        r#"{"kind":"share"}"#,
+    ] {
+        let request = authorised(&daemon, Method::POST, "/api/v1/transfers");
+        let response = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(code(response).await, "refused");
+    }
+}
+
+#[tokio::test]
 async fn metrics_may_be_opened_but_not_to_other_sites() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = FakeDaemon::start_with(folder.path(), FakeNode::default(), true).await;

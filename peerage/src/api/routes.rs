@@ -162,8 +162,22 @@ async fn list(State(api): State<Api>) -> Reply<Vec<TransferView>> {
     responses((status = CREATED, body = Added), (status = OK, body = Added), (status = UNPROCESSABLE_ENTITY, body = Problem)))]
 async fn add(State(api): State<Api>, body: Body<AddRequest>) -> Result<(StatusCode, Json<Added>), Refusal> {
     let Json(request) = body?;
+    is_absolute(&request)?;
     let added = api.control.add(request).await?;
     Ok((if added.existing { StatusCode::OK } else { StatusCode::CREATED }, Json(added)))
+}
+
+/// Refuses a path that would lead to wherever the daemon happens to run.
+fn is_absolute(request: &AddRequest) -> Result<(), Problem> {
+    let path = match request {
+        AddRequest::Share(share) => share.path.as_path(),
+        AddRequest::Get(get) => get.folder.as_path(),
+    };
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(Problem::new("refused", format!("the path {path:?} is not absolute"))
+        .hint("the daemon does not know from where it is meant: begin it with /"))
 }
 
 /// One transfer.
