@@ -47,6 +47,7 @@ pub(super) fn run(args: ConfigCommand, global: &Global, ui: Ui) -> Result<u8> {
                 ui.object(&json!({ "key": key, "value": value }))?;
             }
             ui.say(format!("{key} = {} in {}", Shown::text(&value.to_string()), Shown::path(&path)));
+            ui.say("A daemon that runs goes on as it is until it is started again.");
         }
         Some(Verb::Get { key }) => {
             known(&key)?;

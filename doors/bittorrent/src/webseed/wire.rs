@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use peerage_content::{Arrived, Block, BlockBuf, Layout};
 use peerage_swarm::core::{Availability, Dismissal, PeerCaps};
 use peerage_swarm::driver::{Activity, Direction, LinkClosed, Order, PeerLink, Transfer, WireEvent};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{Assembly, Consequence, Fetch, WebSeed, WebSeedClient, WebSeedFailure, plan};
 
@@ -71,6 +71,7 @@ async fn serve_once(
         wanted: Vec::new(),
         assembly: Assembly::new(),
         useless: false,
+        told: false,
     };
     let Err(LinkClosed) = wire.run().await;
     debug!(host = wire.seed.host(), useless = wire.useless, "web seed left");
@@ -101,6 +102,8 @@ struct Wire<'a> {
     assembly: Assembly,
     /// There is no use in serving this transfer again.
     useless: bool,
+    /// Its user was told that it does not give everything.
+    told: bool,
 }
 
 impl Wire<'_> {
@@ -220,6 +223,10 @@ impl Wire<'_> {
         debug!(host = self.seed.host(), entry, %failure, "web seed");
         let consequence = self.seed.handle_failure(Instant::now(), entry, failure);
         if matches!(consequence, Consequence::HasLess | Consequence::GivenUp) {
+            // Once: a server may lack thousands of files.
+            if !std::mem::replace(&mut self.told, true) {
+                warn!(host = self.seed.host(), %failure, "a web seed does not give everything");
+            }
             self.introduce().await?;
         }
         let mut rejected = self.assembly.abandon();
