@@ -1,6 +1,5 @@
 //! `peerage get`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,7 +17,6 @@ use super::follow::{Ended, Follower, Step, Until};
 use super::session::{self, Session};
 use crate::control::Control;
 use crate::errors::{HintExt, usage};
-use crate::link;
 use crate::model::{
     AddRequest, AnyPath, Event, FilePriority, FileView, GetRequest, Link, PriorityRule, Problem, Role,
     SeedGoal, TransferId, TransferOptions, TransferView,
@@ -27,6 +25,7 @@ use crate::spool::{STDOUT, Spool};
 use crate::stream::Stream;
 use crate::ui::{OutputError, Rate, Shown, Size, took};
 use crate::values::{Span, address};
+use crate::{key, link};
 
 /// Get what a link names
 ///
@@ -147,9 +146,8 @@ impl Output {
             let folder = std::path::absolute(out);
             return Ok(Self::Folder(folder.with_context(|| format!("download into {}", Shown::path(out)))?));
         }
-        let mut hasher = DefaultHasher::new();
-        serde_json::to_string(link)?.hash(&mut hasher);
-        let spool = Spool::resumable(&app.loaded.config.data_dir.join(STDOUT), hasher.finish());
+        let key = key::of(&[&serde_json::to_vec(link)?]);
+        let spool = Spool::resumable(&app.loaded.config.data_dir.join(STDOUT), key);
         Ok(Self::Stdout(spool.context("make a folder in the data directory for what goes to stdout")?))
     }
 

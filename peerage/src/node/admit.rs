@@ -42,7 +42,7 @@ impl Inner {
         // Requests for the same may come together: one is there when the next looks, and its record is not written over.
         let _admitting = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
         let primary = hashes.and_then(|hashes| hashes.primary()).map(|swarm| swarm.to_string());
-        let slot = self.shelf.slot(&begin::key(&request, &primary.unwrap_or_default()));
+        let slot = self.shelf.slot(&begin::key_of(&request, &primary.unwrap_or_default()));
         if let Some(existing) = self.existing(hashes, &slot) {
             self.supersede(&existing, &slot)?;
         }

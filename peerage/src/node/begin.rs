@@ -25,6 +25,7 @@ use super::shelf::Record;
 use super::state::set_state;
 use super::views::file_entries;
 use super::{Inner, OpError};
+use crate::key;
 use crate::model::{AddRequest, FilePriority, GetRequest, Limits, Link, Problem, State};
 
 /// How often files that are not there are looked for again.
@@ -422,19 +423,17 @@ pub(super) fn storage(error: StorageError) -> Problem {
 }
 
 /// The key under which a request is kept: the same request finds its transfer again.
-pub(super) fn key(request: &AddRequest, primary: &str) -> String {
-    use std::hash::{DefaultHasher, Hash, Hasher};
+pub(super) fn key_of(request: &AddRequest, primary: &str) -> String {
     use std::os::unix::ffi::OsStrExt;
-    let mut hasher = DefaultHasher::new();
     match request {
         AddRequest::Share(share) => {
-            share.path.0.as_os_str().as_bytes().hash(&mut hasher);
-            serde_json::to_string(&share.author).unwrap_or_default().hash(&mut hasher);
-            format!("share-{primary}{:016x}", hasher.finish())
+            let author = serde_json::to_vec(&share.author).unwrap_or_default();
+            let key = key::of(&[share.path.0.as_os_str().as_bytes(), &author]);
+            format!("share-{primary}{key:016x}")
         }
         AddRequest::Get(get) => {
-            get.folder.0.as_os_str().as_bytes().hash(&mut hasher);
-            format!("get-{primary}-{:016x}", hasher.finish())
+            let key = key::of(&[get.folder.0.as_os_str().as_bytes()]);
+            format!("get-{primary}-{key:016x}")
         }
     }
 }
