@@ -68,6 +68,7 @@ fn the_daemon_changes_its_limits_while_it_runs() {
         settle(&mut get, MEBIBYTE);
         assert_kept(rate(Duration::from_secs(5)), MEBIBYTE);
         pair.ask(&["limit", "--down", "3M"]);
+        assert_eq!(pair.ask(&["limit"])[0]["down"], 3 * MEBIBYTE);
         // What was allowed before is used up at once.
         rate(Duration::from_secs(1));
         assert_kept(rate(Duration::from_secs(5)), 3 * MEBIBYTE);

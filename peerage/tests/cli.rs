@@ -140,7 +140,6 @@ fn bad_values_are_bad_usage() {
         (&["show", "holiday"], "neither a transfer's number"),
         (&["pause"], "TRANSFER"),
         (&["get", "x", "-o", "-", "--stream"], "stdout takes the file alone"),
-        (&["limit"], "--up RATE"),
         (&["share", "x", "--tracker", "not a url"], "not a url"),
         (&["share", "x", "--web-seed", "http://"], "web seed URL names no host"),
         (&["share", "x", "--web-seed", "example.com/x"], "web seed URL names no protocol"),
@@ -371,6 +370,7 @@ async fn the_daemon_does_what_it_is_told() {
         "the daemon: up 5M/s, down no limit\n"
     );
     assert_status(&home.run(&["limit", "1", "--down", "1k"]), 0);
+    assert_eq!(out(&home.run(&["limit"])), "the daemon: up no limit, down no limit\n");
     // Named twice, done once.
     assert_status(&home.run(&["remove", "2", "0202", "--files"]), 0);
     assert_status(&home.run(&["remove", "2"]), 1);

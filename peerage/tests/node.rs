@@ -117,6 +117,27 @@ async fn a_transfer_is_removed_although_whoever_asked_has_left() {
     assert!(kept(folder.path()).is_empty(), "{:?}", kept(folder.path()));
 }
 
+/// The record of the new one went with the old.
+#[tokio::test]
+async fn what_is_added_while_the_same_is_removed_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = node(folder.path()).await;
+    let mut events = one.subscribe();
+    one.add(share(folder.path())).await.unwrap();
+    let old = until_seeding(&mut events).await;
+    let again = share(folder.path());
+    let adding = async {
+        while !matches!(events.recv().await.unwrap(), Event::Removed { .. }) {}
+        one.add(again).await.unwrap()
+    };
+    let (removed, new) = tokio::join!(one.remove(old, false), adding);
+    removed.unwrap();
+    assert_eq!(one.list().await.iter().map(|view| view.id).collect::<Vec<_>>(), [new]);
+    one.stop().await;
+    let kept = kept(folder.path());
+    assert!(kept.iter().any(|file| Path::new(file).extension().is_some_and(|end| end == "json")), "{kept:?}");
+}
+
 #[tokio::test]
 async fn what_is_refused_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use super::follow::{Ended, Follower, Until};
 use super::{App, session};
 use crate::api::Client;
 use crate::control::Control;
-use crate::errors::{problem, usage};
+use crate::errors::problem;
 use crate::model::{Check, Event, Limits, Problem, Role, State, TransferId, TransferRef, TransferView};
 use crate::ui::{Shown, Size, percent};
 use crate::values::Bytes;
@@ -45,7 +45,7 @@ pub(super) struct Verify {
     which: Which,
 }
 
-/// Limit the rates of a transfer, or of the whole daemon
+/// Limit the rates of a transfer, or of the whole daemon; without a rate, show what holds
 #[derive(Debug, Args)]
 pub(super) struct Limit {
     /// A transfer's number or the beginning of an info hash; without it, all of the daemon together
@@ -185,24 +185,34 @@ fn verified(app: &App, id: TransferId, view: &TransferView) -> Result<()> {
 }
 
 pub(super) async fn limit(app: &App, args: Limit) -> Result<u8> {
-    if args.up.is_none() && args.down.is_none() {
-        return Err(usage("name a limit with --up RATE or --down RATE"));
-    }
     let daemon = session::daemon(app).await?;
     let id = match &args.which {
         Some(which) => Some(daemon.find(which).await?),
         None => None,
     };
+    let whom = id.map_or_else(|| "the daemon".to_owned(), |id| format!("transfer {id}"));
+    let word = |rate: u64| if rate == 0 { "no limit".to_owned() } else { format!("{}/s", Bytes(rate)) };
+    if args.up.is_none() && args.down.is_none() {
+        let Limits { up, down } = match id {
+            Some(id) => daemon.view(id).await?.limits,
+            None => daemon.stats().await?.limits,
+        };
+        if app.ui.json {
+            app.ui.object(&json!({ "event": "limits", "id": id, "up": up, "down": down }))?;
+        } else {
+            let [up, down] = [up, down].map(|rate| word(rate.unwrap_or(0)));
+            app.ui.data(format!("{whom}: up {up}, down {down}"))?;
+        }
+        return Ok(0);
+    }
     let limits = Limits { up: args.up.map(|rate| rate.0), down: args.down.map(|rate| rate.0) };
     daemon.limit(id, limits).await?;
     if app.ui.json {
         app.ui.object(&json!({ "event": "limited", "id": id, "up": limits.up, "down": limits.down }))?;
     }
-    let whom = id.map_or_else(|| "the daemon".to_owned(), |id| format!("transfer {id}"));
-    let word = |rate: Bytes| if rate.0 == 0 { "no limit".to_owned() } else { format!("{rate}/s") };
     let told = [
-        args.up.map(|rate| format!("up {}", word(rate))),
-        args.down.map(|rate| format!("down {}", word(rate))),
+        args.up.map(|rate| format!("up {}", word(rate.0))),
+        args.down.map(|rate| format!("down {}", word(rate.0))),
     ];
     app.ui.say(format!("{whom}: {}", told.into_iter().flatten().collect::<Vec<_>>().join(", ")));
     Ok(0)

@@ -124,6 +124,14 @@ impl Inner {
         self.emit(Event::Removed { id: entry.id, same_as: same });
     }
 
+    /// Deletes what was kept of a transfer that was forgotten, unless the same was added again meanwhile. Touches the disk.
+    pub(super) fn clear(&self, forgotten: &Entry) {
+        let _admitting = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.all().iter().any(|entry| entry.slot == forgotten.slot) {
+            forgotten.clear();
+        }
+    }
+
     /// The transfer, other than `but`, that is in the door with content of these hashes.
     pub(super) fn holder_of(entries: &Entries, hashes: InfoHashes, but: TransferId) -> Option<TransferId> {
         let holds = |entry: &Entry| {

@@ -83,8 +83,9 @@ impl Inner {
         if let Some(running) = &running {
             running.transfer.ended().await;
         }
+        let node = self.clone();
         let deleted = tokio::task::spawn_blocking(move || {
-            entry.clear();
+            node.clear(&entry);
             if let Some(folder) = spooled {
                 release(folder)?;
             }

@@ -63,9 +63,9 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
             Err(Fault::Same(other)) if !entry.slot.is_begun() => {
                 node.discard_spooled(&entry, other).await;
                 node.forget(&entry, Some(other));
-                let forgotten = entry.clone();
+                let (node, forgotten) = (node.clone(), entry.clone());
                 // The node may be stopping: then the next run finds out again.
-                let _ = tokio::task::spawn_blocking(move || forgotten.clear()).await;
+                let _ = tokio::task::spawn_blocking(move || node.clear(&forgotten)).await;
                 return;
             }
             Err(Fault::Same(other)) => AddError::Exists(other).into(),
