@@ -109,11 +109,14 @@ impl Inner {
     }
 
     /// Takes an entry out; its task ends. Its number stands for `same` from now on, if that is what it turned out to be.
+    /// Waits for the disk.
     pub(super) fn forget(&self, entry: &Entry, same: Option<TransferId>) {
         entry.forget();
         {
             let mut entries = self.entries();
-            entries.by_id.remove(&entry.id);
+            if entries.by_id.remove(&entry.id).is_none() {
+                return;
+            }
             if let Some(same) = same {
                 entries.same.insert(entry.id, same);
                 if entries.same.len() > SAME_MAX {

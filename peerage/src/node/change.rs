@@ -79,7 +79,9 @@ impl Inner {
                 found.await.map_err(|_| OpError::Stopped)??.map(Arc::new)
             }
         };
-        self.forget(&entry, None);
+        let (node, forgotten) = (self.clone(), entry.clone());
+        let gone = tokio::task::spawn_blocking(move || node.forget(&forgotten, None));
+        gone.await.map_err(|_| OpError::Stopped)?;
         if let Some(running) = &running {
             running.transfer.ended().await;
         }

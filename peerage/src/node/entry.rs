@@ -1,7 +1,7 @@
 //! One transfer of a node: what is known of it, and what it does at present.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,9 +27,7 @@ pub(super) struct Entry {
     /// Checks of every byte that were asked for.
     pub(super) checks: AtomicU32,
     /// Held while the record is written, so that the last write is of the last state.
-    writing: Mutex<()>,
-    /// It was taken out; nothing of it is kept any more.
-    forgotten: AtomicBool,
+    writing: Mutex<Writing>,
     /// Bytes hashed so far, in the states that hash.
     pub(super) hashed: AtomicU64,
     pub(super) paused: watch::Sender<bool>,
@@ -37,6 +35,13 @@ pub(super) struct Entry {
     pub(super) retry: Notify,
     pub(super) throttle: Arc<Throttle>,
     pub(super) cancel: CancellationToken,
+}
+
+/// Whether the record of a transfer may be written.
+#[derive(Debug, Default)]
+struct Writing {
+    /// It was taken out: nothing of it is kept any more, and its slot may have become another's.
+    forgotten: bool,
 }
 
 /// What is known of a transfer. Held shortly, never across an await.
@@ -86,7 +91,6 @@ impl Entry {
             rules,
             checks: AtomicU32::new(0),
             writing: Mutex::default(),
-            forgotten: AtomicBool::new(false),
             hashed: AtomicU64::new(0),
             paused: watch::channel(facts.record.paused).0,
             retry: Notify::new(),
@@ -108,16 +112,20 @@ impl Entry {
         self.hashed.load(Ordering::Relaxed)
     }
 
-    /// Ends it for good; [`Entry::clear`] follows.
+    /// Ends it for good; [`Entry::clear`] follows. Its record is not written any more once this returns. Waits for the disk.
     pub(super) fn forget(&self) {
-        self.forgotten.store(true, Ordering::Release);
+        self.writing().forgotten = true;
         self.cancel.cancel();
     }
 
     /// Deletes what was kept of it.
     pub(super) fn clear(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing();
         self.slot.clear();
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the record and keeps it; it is on disk when this returns.
@@ -125,10 +133,10 @@ impl Entry {
         change(&mut self.facts().record);
         let entry = self.clone();
         let written = tokio::task::spawn_blocking(move || {
-            let _writing = entry.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let writing = entry.writing();
             let record = entry.facts().record.clone();
             // One that is removed is not written anew.
-            if entry.forgotten.load(Ordering::Acquire) { Ok(()) } else { entry.slot.write_record(&record) }
+            if writing.forgotten { Ok(()) } else { entry.slot.write_record(&record) }
         });
         if let Ok(Err(error)) = written.await {
             tracing::warn!(error = error.in_full(), "a change will be forgotten at the next start");

@@ -62,10 +62,12 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
             Ok(()) => continue,
             Err(Fault::Same(other)) if !entry.slot.is_begun() => {
                 node.discard_spooled(&entry, other).await;
-                node.forget(&entry, Some(other));
-                let (node, forgotten) = (node.clone(), entry.clone());
                 // The node may be stopping: then the next run finds out again.
-                let _ = tokio::task::spawn_blocking(move || node.clear(&forgotten)).await;
+                let forgotten = tokio::task::spawn_blocking(move || {
+                    node.forget(&entry, Some(other));
+                    node.clear(&entry);
+                });
+                let _ = forgotten.await;
                 return;
             }
             Err(Fault::Same(other)) => AddError::Exists(other).into(),
