@@ -49,7 +49,9 @@ pub enum ProfileError {
     #[error("unknown profile {0:?}: there are {V1_2025} and {V0_2015}")]
     UnknownName(String),
     /// A setting that does not exist.
-    #[error("unknown setting {0:?}: there are chunk-size, width, leaves, cid-version, fanout, threshold and threshold-bytes")]
+    #[error(
+        "unknown setting {0:?}: there are chunk-size, width, leaves, cid-version, fanout, threshold and threshold-bytes"
+    )]
     UnknownSetting(String),
     /// A value that a setting cannot have.
     #[error("{setting} cannot be {value:?}: it is {wanted}")]
@@ -151,7 +153,9 @@ impl Profile {
     /// The CID of a dag-pb node by its SHA2-256 digest.
     pub fn node_cid(&self, digest: &[u8; 32]) -> Cid {
         match self.cid_version {
-            Version::V0 => Cid::new_v0(multihash(digest)).unwrap_or_else(|_| from_digest(Codec::DagPb, digest)),
+            Version::V0 => {
+                Cid::new_v0(multihash(digest)).unwrap_or_else(|_| from_digest(Codec::DagPb, digest))
+            }
             Version::V1 => from_digest(Codec::DagPb, digest),
         }
     }
@@ -234,7 +238,8 @@ impl Profile {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
             return Err(ProfileError::UnknownSetting(name.to_owned()));
         };
-        let wrong = || ProfileError::Value { setting: setting.name, value: value.to_owned(), wanted: setting.wanted };
+        let wrong =
+            || ProfileError::Value { setting: setting.name, value: value.to_owned(), wanted: setting.wanted };
         (setting.set)(self, value).ok_or_else(wrong)
     }
 }
@@ -252,26 +257,28 @@ static SETTINGS: [Setting; 7] = [
         name: "chunk-size",
         wanted: "a number of bytes from 1 to 2096896",
         get: |profile| profile.chunk_size.to_string(),
-        set: |profile, value| Some(profile.chunk_size = number(value, 1..=CHUNK_SIZE_MAX)?),
+        set: |profile, value| assign(&mut profile.chunk_size, number(value, 1..=CHUNK_SIZE_MAX)),
     },
     Setting {
         name: "width",
         wanted: "a number from 2 to 16384",
         get: |profile| profile.width.to_string(),
-        set: |profile, value| Some(profile.width = number(value, 2..=WIDTH_MAX)?),
+        set: |profile, value| assign(&mut profile.width, number(value, 2..=WIDTH_MAX)),
     },
     Setting {
         name: "leaves",
         wanted: "raw or dag-pb",
         get: |profile| if profile.raw_leaves { "raw" } else { "dag-pb" }.to_owned(),
-        set: |profile, value| Some(profile.raw_leaves = one_of(value, [("raw", true), ("dag-pb", false)])?),
+        set: |profile, value| {
+            assign(&mut profile.raw_leaves, one_of(value, [("raw", true), ("dag-pb", false)]))
+        },
     },
     Setting {
         name: "cid-version",
         wanted: "0 or 1",
         get: |profile| u64::from(profile.cid_version).to_string(),
         set: |profile, value| {
-            Some(profile.cid_version = one_of(value, [("0", Version::V0), ("1", Version::V1)])?)
+            assign(&mut profile.cid_version, one_of(value, [("0", Version::V0), ("1", Version::V1)]))
         },
     },
     Setting {
@@ -279,8 +286,8 @@ static SETTINGS: [Setting; 7] = [
         wanted: "a power of two from 8 to 1024",
         get: |profile| profile.fanout.to_string(),
         set: |profile, value| {
-            let fanout = number(value, 8..=FANOUT_MAX)?;
-            fanout.is_power_of_two().then(|| profile.fanout = fanout)
+            let fanout = number(value, 8..=FANOUT_MAX).filter(|fanout| fanout.is_power_of_two());
+            assign(&mut profile.fanout, fanout)
         },
     },
     Setting {
@@ -292,16 +299,21 @@ static SETTINGS: [Setting; 7] = [
         },
         set: |profile, value| {
             let known = [("block-bytes", Threshold::BlockBytes), ("links-bytes", Threshold::LinksBytes)];
-            Some(profile.threshold = one_of(value, known)?)
+            assign(&mut profile.threshold, one_of(value, known))
         },
     },
     Setting {
         name: "threshold-bytes",
         wanted: "a number of bytes up to 1048576",
         get: |profile| profile.threshold_bytes.to_string(),
-        set: |profile, value| Some(profile.threshold_bytes = number(value, 0..=THRESHOLD_MAX)?),
+        set: |profile, value| assign(&mut profile.threshold_bytes, number(value, 0..=THRESHOLD_MAX)),
     },
 ];
+
+fn assign<T>(slot: &mut T, value: Option<T>) -> Option<()> {
+    *slot = value?;
+    Some(())
+}
 
 fn number(value: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
     value.parse().ok().filter(|number| range.contains(number))

@@ -172,7 +172,9 @@ mod tests {
 
     #[test]
     fn a_length_beyond_the_end_is_refused() {
-        for message in [&[0x0a, 5, 1][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], &[0x0d, 1]] {
+        for message in
+            [&[0x0a, 5, 1][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], &[0x0d, 1]]
+        {
             assert_eq!(Reader::new(message).field(), Err(ProtoError::Truncated));
         }
         assert_eq!(Reader::new(&[0x0b]).field(), Err(ProtoError::WireType(3)));

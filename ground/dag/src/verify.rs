@@ -29,7 +29,8 @@ impl TryFrom<u64> for Codec {
     type Error = UnknownCodec;
 
     fn try_from(code: u64) -> Result<Self, UnknownCodec> {
-        const KNOWN: [Codec; 5] = [Codec::Raw, Codec::DagPb, Codec::DagCbor, Codec::Libp2pKey, Codec::DagJson];
+        const KNOWN: [Codec; 5] =
+            [Codec::Raw, Codec::DagPb, Codec::DagCbor, Codec::Libp2pKey, Codec::DagJson];
         KNOWN.into_iter().find(|&codec| codec as u64 == code).ok_or(UnknownCodec(code))
     }
 }
@@ -44,26 +45,19 @@ impl Codec {
     }
 }
 
-/// Why bytes are not taken for what a CID names.
+/// Why bytes are not taken for what a CID names. Whoever asked knows the CID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// The bytes are other bytes.
-    #[error("block does not match {0}")]
-    Mismatch(Cid),
+    #[error("block does not match its CID")]
+    Mismatch,
     /// Nobody here can compute this hash, or it is too weak to be believed.
-    #[error("hash function {name} of {cid} is not supported")]
-    UnknownHash {
-        /// The CID.
-        cid: Cid,
-        /// The name of the hash function, or its number.
-        name: String,
-    },
+    #[error("hash function {0} is not supported")]
+    UnknownHash(String),
     /// A digest of a length that this hash function does not have.
-    #[error("{cid} has a digest of {found} bytes where {name} has {wanted}")]
+    #[error("digest of {found} bytes where {name} has {wanted}")]
     DigestLength {
-        /// The CID.
-        cid: Cid,
         /// The hash function.
         name: &'static str,
         /// Its length in bytes.
@@ -80,17 +74,17 @@ pub enum VerifyError {
 pub fn verify(cid: &Cid, data: &[u8]) -> Result<(), VerifyError> {
     let stated = cid.hash().digest();
     if cid.hash().code() == IDENTITY {
-        return if stated == data { Ok(()) } else { Err(VerifyError::Mismatch(*cid)) };
+        return if stated == data { Ok(()) } else { Err(VerifyError::Mismatch) };
     }
     let function = HashFunction::of(cid.hash().code())
-        .ok_or_else(|| VerifyError::UnknownHash { cid: *cid, name: name_of(cid.hash().code()) })?;
+        .ok_or_else(|| VerifyError::UnknownHash(name_of(cid.hash().code())))?;
     if stated.len() != function.length {
         let (name, wanted) = (function.name, function.length);
-        return Err(VerifyError::DigestLength { cid: *cid, name, wanted, found: stated.len() });
+        return Err(VerifyError::DigestLength { name, wanted, found: stated.len() });
     }
     let mut digest = [0; DIGEST_MAX];
     (function.compute)(data, &mut digest[..function.length]);
-    if stated == &digest[..function.length] { Ok(()) } else { Err(VerifyError::Mismatch(*cid)) }
+    if stated == &digest[..function.length] { Ok(()) } else { Err(VerifyError::Mismatch) }
 }
 
 /// The block that lies in its own name: the digest of an identity hash.

@@ -36,10 +36,10 @@ fn data_may_stand_before_the_links_and_moves_behind_them() {
 #[test]
 fn what_other_codecs_refuse_is_refused() {
     for (block, why) in [
-        ("0a010a0a0101", PbError::Order(1)),                                         // data twice
+        ("0a010a0a0101", PbError::Order(1)), // data twice
         ("120b0a090155000500010203040a0101120b0a09015500050001020304", PbError::Order(2)), // data between links
-        ("1801", PbError::Field(3)),                                                 // no field of a node
-        ("0801", PbError::Field(1)),                                                 // data that is a number
+        ("1801", PbError::Field(3)), // no field of a node
+        ("0801", PbError::Field(1)), // data that is a number
         ("1200", PbError::NoCid),
         ("12020a00", PbError::BadCid),
         ("120312016a", PbError::NoCid),

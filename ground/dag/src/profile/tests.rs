@@ -25,7 +25,8 @@ fn empty_leaves_are_those_of_kubo() {
 
 #[test]
 fn a_framed_leaf_reads_as_a_file() {
-    let metadata = Metadata { mode: Some(0o755), mtime: Some(crate::unixfs::Mtime { seconds: -5, nanos: 7 }) };
+    let metadata =
+        Metadata { mode: Some(0o755), mtime: Some(crate::unixfs::Mtime { seconds: -5, nanos: 7 }) };
     let frame = Profile::v1_2025().only_leaf_frame(3, &metadata);
     let block = [&frame.prefix[..], b"abc", &frame.suffix].concat();
     let node = crate::pb::Node::decode(&block).unwrap();

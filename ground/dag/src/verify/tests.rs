@@ -8,7 +8,7 @@ fn cid(text: &str) -> Cid {
 fn a_block_matches_its_own_cid_only() {
     let hello = cid("bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
     assert_eq!(verify(&hello, b"hello world"), Ok(()));
-    assert_eq!(verify(&hello, b"hello world!"), Err(VerifyError::Mismatch(hello)));
+    assert_eq!(verify(&hello, b"hello world!"), Err(VerifyError::Mismatch));
     assert_eq!(sha2_256(Codec::Raw, b"hello world"), hello);
 }
 
@@ -37,7 +37,7 @@ fn a_name_in_its_own_name_is_bounded() {
 #[test]
 fn a_hash_function_that_is_not_believed_is_named() {
     let md5 = Cid::new_v1(0x55, Multihash::wrap(0xd5, &[0; 16]).unwrap());
-    assert_eq!(verify(&md5, b"").unwrap_err().to_string(), format!("hash function md5 of {md5} is not supported"));
+    assert_eq!(verify(&md5, b""), Err(VerifyError::UnknownHash("md5".to_owned())));
     let unknown = Cid::new_v1(0x55, Multihash::wrap(0x4242, &[0; 16]).unwrap());
     assert!(verify(&unknown, b"").unwrap_err().to_string().contains("0x4242"));
 }
