@@ -9,13 +9,18 @@
 //! Keys, ids and their encodings are those of libp2p, so that every libp2p program knows this node. No type of libp2p shows: what needs one
 //! goes by way of the bytes ([`PeerId::to_bytes`], [`NodeKey::to_protobuf`]).
 
+mod address;
+pub mod envelope;
 mod files;
 mod key;
 mod peer_id;
+mod peer_record;
 mod public;
 
+pub use address::{Address, AddressError};
 pub use cid::Cid;
 pub use files::FileError;
 pub use key::{KeyError, KeyFileError, NodeKey};
 pub use peer_id::{PeerId, PeerIdError};
+pub use peer_record::{PeerRecord, PeerRecordError};
 pub use public::{PublicKey, PublicKeyError};
