@@ -10,16 +10,19 @@
 //! goes by way of the bytes ([`PeerId::to_bytes`], [`NodeKey::to_protobuf`]).
 
 mod address;
+mod card;
 mod contacts;
 pub mod envelope;
 mod files;
 mod key;
 mod network_key;
+mod pairing;
 mod peer_id;
 mod peer_record;
 mod public;
 
 pub use address::{Address, AddressError};
+pub use card::{CardError, ContactCard};
 pub use cid::Cid;
 pub use contacts::{
     BookError, Circle, Contact, ContactBook, ContactError, ContactName, Contacts, NameError, Standing,
@@ -27,6 +30,7 @@ pub use contacts::{
 pub use files::FileError;
 pub use key::{KeyError, KeyFileError, NodeKey};
 pub use network_key::{NetworkKey, NetworkKeyError, NetworkKeyFileError};
+pub use pairing::{CodeError, Introduction, Pairing, PairingCode, PairingError, Role, Step};
 pub use peer_id::{PeerId, PeerIdError};
 pub use peer_record::{PeerRecord, PeerRecordError};
 pub use public::{PublicKey, PublicKeyError};
