@@ -73,7 +73,14 @@ pub fn make(
         EntryKind::Pad | EntryKind::Symlink { .. } => None,
     };
     let files = layout.entries().iter().map(file).collect();
-    let plan = HashPlan { layout: &layout, files, v1: format.has_v1(), v2: format.has_v2(), threads: 0 };
+    let plan = HashPlan {
+        layout: &layout,
+        files,
+        v1: format.has_v1(),
+        v2: format.has_v2(),
+        leaves: None,
+        threads: 0,
+    };
     let hashed = hash(&plan, &|done| progress(done, total))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     let options = Options {

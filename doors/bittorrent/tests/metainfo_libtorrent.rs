@@ -206,7 +206,7 @@ fn hashing_the_files_gives_the_same_torrents() {
             };
             let files = info.layout.entries().iter().map(on_disk).collect();
             let (v1, v2) = (format.has_v1(), format.has_v2());
-            let plan = HashPlan { layout: &info.layout, files, v1, v2, threads: 2 };
+            let plan = HashPlan { layout: &info.layout, files, v1, v2, leaves: None, threads: 2 };
             let hashed = peerage_content::hash(&plan, &|_| true).unwrap();
             let again = create(&info.layout, &hashed, &info.name, info.single, &options).unwrap();
             assert_eq!(again.to_bytes(), torrent.to_bytes(), "{format:?} {}", info.display_name());

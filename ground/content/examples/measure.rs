@@ -17,7 +17,8 @@ use std::time::Instant;
 
 use peerage_content::{
     Alignment, Arrived, BLOCK_LENGTH, BlockPool, Entry, EntryKind, FilePool, HashPlan, HashedFile, Intake,
-    IntakeEvent, Layout, PieceSet, Place, Preallocation, RelPath, Store, Truth, V2File, Workers, hash,
+    IntakeEvent, Layout, LeafFrame, LeafPlan, PieceSet, Place, Preallocation, RelPath, Store, Truth, V2File,
+    Workers, hash,
 };
 use rustix::time::{ClockId, clock_gettime};
 use sha1::{Digest, Sha1};
@@ -97,7 +98,7 @@ fn write_file(path: &Path, size: u64) {
 fn plan<'a>(layout: &'a Layout, folder: &Path, v1: bool, v2: bool) -> HashPlan<'a> {
     let file =
         |entry: &Entry| Some(HashedFile { path: folder.join(entry.path.as_path()), length: entry.length });
-    HashPlan { layout, files: layout.entries().iter().map(file).collect(), v1, v2, threads: 0 }
+    HashPlan { layout, files: layout.entries().iter().map(file).collect(), v1, v2, leaves: None, threads: 0 }
 }
 
 fn measure_hashing(folder: &Path, size: u64) {
@@ -114,6 +115,10 @@ fn measure_hashing(folder: &Path, size: u64) {
         }
         (sha1.finalize(), leaves)
     });
+    let (_, leaves) = timed("bare SHA-256 of 1 MiB at a time", size, || {
+        let block = vec![0; 1 << 20];
+        (0..size >> 20).map(|_| u64::from(Sha256::digest(&block)[0])).sum::<u64>()
+    });
     let (_, v1) = timed("bare SHA-1", size, || {
         let block = vec![0; BLOCK_LENGTH as usize];
         let mut sha1 = Sha1::new();
@@ -126,6 +131,14 @@ fn measure_hashing(folder: &Path, size: u64) {
         let (_, both) =
             timed(&name, size, || hash(&plan(&layout, folder, true, true), &|_| true).expect("hash"));
         println!("    {:.3} x bare", both / bare);
+        let frame = |_| LeafFrame::default();
+        let plan_of_three = HashPlan {
+            leaves: Some(LeafPlan { length: 1 << 20, frame: &frame }),
+            ..plan(&layout, folder, true, true)
+        };
+        let (_, three) =
+            timed("hash v1 + v2 + leaves", size, || hash(&plan_of_three, &|_| true).expect("hash"));
+        println!("    {:.3} x bare", three / (bare + leaves));
         let (_, only) = timed("hash v1 only", size, || {
             hash(&plan(&layout, folder, true, false), &|_| true).expect("hash")
         });

@@ -1,15 +1,21 @@
 //! One pass over the bytes, every tree at once, on all cores.
 
+mod leaves;
+mod units;
+
 use std::io;
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::slice::ChunksMut;
+use std::slice::IterMut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::io::Errno;
 
+pub use self::leaves::{LeafFrame, LeafPlan};
+
+use self::leaves::LeafDigest;
+use self::units::{Cut, Unit, Units, leaf_counts};
 use crate::digest::{V1Digest, v2_leaf};
 use crate::truth::fits_v2;
 use crate::workers::{on_threads, thread_count};
@@ -38,6 +44,8 @@ pub struct HashPlan<'a> {
     pub v1: bool,
     /// The Merkle tree of every file (BEP 52).
     pub v2: bool,
+    /// The leaves of every file; files must begin with pieces.
+    pub leaves: Option<LeafPlan<'a>>,
     /// Threads; 0: one a core.
     pub threads: usize,
 }
@@ -52,14 +60,16 @@ pub struct Hashed {
     pub v1: Option<Box<[Hash20]>>,
     /// By entry.
     pub v2: Option<Vec<Option<V2File>>>,
+    /// By entry; of a file without bytes none.
+    pub leaves: Option<Vec<Box<[Hash32]>>>,
     /// By entry, as the files were when they were read.
     pub stamps: Vec<Option<FileStamp>>,
 }
 
 /// Bytes read at a time: a multiple of a block, and small enough to be in a core's own cache when the second hash reads it.
 const CHUNK: usize = 8 * BLOCK_LENGTH as usize;
-/// Bytes that a thread takes on at a time, if pieces are shorter than that.
-const UNIT: u32 = 1 << 20;
+/// Files longer than this are read ahead of, bytes.
+const READ_AHEAD: u64 = 1 << 20;
 
 /// Reads every byte once and computes what the plan asks for.
 ///
@@ -70,22 +80,19 @@ pub fn hash(plan: &HashPlan<'_>, progress: Progress<'_>) -> Result<Hashed, Stora
     let pieces = plan.layout.piece_count() as usize;
     let mut v1 = vec![[0; 20]; if plan.v1 { pieces } else { 0 }];
     let mut roots = vec![[0; 32]; if plan.v2 { pieces } else { 0 }];
-    let pieces_per_unit = (UNIT / plan.layout.piece_length()).max(1) as usize;
+    let counts = plan.leaves.map(|leaves| leaf_counts(plan.layout, leaves));
+    let mut leaves = vec![[0; 32]; counts.iter().flatten().sum()];
+    let cut = Cut::new(plan.layout, plan.leaves);
     let pass = Pass {
         plan,
         progress,
-        units: Mutex::new(Units {
-            next: 0,
-            v1: v1.chunks_mut(pieces_per_unit),
-            v2: roots.chunks_mut(pieces_per_unit),
-        }),
-        pieces_per_unit: pieces_per_unit as PieceIndex,
+        units: Mutex::new(Units::new(cut, &mut v1, &mut roots, &mut leaves)),
         stamps: plan.files.iter().map(|_| OnceLock::new()).collect(),
         done: AtomicU64::new(0),
         stopped: AtomicBool::new(false),
         error: Mutex::new(None),
     };
-    on_threads(thread_count(plan.threads).min(pieces.div_ceil(pieces_per_unit)), || pass.work());
+    on_threads(thread_count(plan.threads).min(cut.count()), || pass.work());
     let Pass { stamps, error, .. } = pass;
     if let Some(error) = error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
@@ -95,6 +102,7 @@ pub fn hash(plan: &HashPlan<'_>, progress: Progress<'_>) -> Result<Hashed, Stora
     Ok(Hashed {
         v1: plan.v1.then(|| v1.into_boxed_slice()),
         v2: plan.v2.then(|| trees(plan.layout, &roots)),
+        leaves: counts.map(|counts| by_entry(&leaves, &counts)),
         stamps,
     })
 }
@@ -117,6 +125,9 @@ fn check(plan: &HashPlan<'_>) -> Result<(), StorageError> {
         let is_aligned = entry.length == 0 || plan.layout.locate(index, 0).1 == 0;
         if plan.v2 && is_file && !(is_aligned && fits_v2(plan.layout.piece_length())) {
             return refuse(index, "the file is not laid out for a v2 tree");
+        }
+        if plan.leaves.is_some_and(|leaves| leaves.length == 0 || (is_file && !is_aligned)) {
+            return refuse(index, "the file is not laid out for leaves");
         }
     }
     Ok(())
@@ -152,6 +163,12 @@ fn trees(layout: &Layout, roots: &[Hash32]) -> Vec<Option<V2File>> {
     (0..layout.entries().len()).map(tree).collect()
 }
 
+/// The leaves of each entry; `counts` says how many it has.
+fn by_entry(mut leaves: &[Hash32], counts: &[usize]) -> Vec<Box<[Hash32]>> {
+    let own = |count: &usize| leaves.split_off(..*count).unwrap_or_default().into();
+    counts.iter().map(own).collect()
+}
+
 fn changed(file: &HashedFile) -> StorageError {
     StorageError::new("hash", &file.path, io::Error::other("it changed while it was read"))
 }
@@ -161,7 +178,6 @@ struct Pass<'a, 'slots> {
     plan: &'a HashPlan<'a>,
     progress: Progress<'a>,
     units: Mutex<Units<'slots>>,
-    pieces_per_unit: PieceIndex,
     /// By entry, as the first thread that opened the file saw it; whoever opens or leaves it later must see the same.
     stamps: Vec<OnceLock<FileStamp>>,
     /// Bytes read.
@@ -170,24 +186,16 @@ struct Pass<'a, 'slots> {
     error: Mutex<Option<StorageError>>,
 }
 
-/// Runs of pieces not taken on yet, with the places for their hashes.
-struct Units<'slots> {
-    next: PieceIndex,
-    v1: ChunksMut<'slots, Hash20>,
-    v2: ChunksMut<'slots, Hash32>,
-}
-
-/// A run of pieces and the places for their hashes; the places are empty for hashes that are not asked for.
-struct Unit<'slots> {
-    pieces: Range<PieceIndex>,
-    v1: &'slots mut [Hash20],
-    v2: &'slots mut [Hash32],
-}
-
 impl<'slots> Pass<'_, 'slots> {
     /// What one thread does.
     fn work(&self) {
-        let mut reader = Reader { pass: self, open: None, buffer: vec![0; CHUNK], leaves: Vec::new() };
+        let mut reader = Reader {
+            pass: self,
+            open: None,
+            buffer: vec![0; CHUNK],
+            blocks: Vec::new(),
+            leaf: self.plan.leaves.map(LeafDigest::new),
+        };
         let result = std::iter::from_fn(|| self.take_unit()).try_for_each(|unit| reader.hash_unit(unit));
         if let Err(error) = result.and_then(|()| reader.leave()) {
             self.stopped.store(true, Ordering::Relaxed);
@@ -199,12 +207,7 @@ impl<'slots> Pass<'_, 'slots> {
         if self.stopped.load(Ordering::Relaxed) {
             return None;
         }
-        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = units.next;
-        let end = (start + self.pieces_per_unit).min(self.plan.layout.piece_count());
-        units.next = end;
-        let (v1, v2) = (units.v1.next().unwrap_or_default(), units.v2.next().unwrap_or_default());
-        (start < end).then_some(Unit { pieces: start..end, v1, v2 })
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -213,15 +216,18 @@ struct Reader<'a, 'slots> {
     pass: &'a Pass<'a, 'slots>,
     open: Option<(usize, OwnedFd)>,
     buffer: Vec<u8>,
-    leaves: Vec<Hash32>,
+    /// Of the v2 tree over the piece that is read.
+    blocks: Vec<Hash32>,
+    leaf: Option<LeafDigest<'a>>,
 }
 
 impl Reader<'_, '_> {
     fn hash_unit(&mut self, unit: Unit<'_>) -> Result<(), StorageError> {
         let (mut v1, mut v2) = (unit.v1.iter_mut(), unit.v2.iter_mut());
+        let mut leaves = unit.leaves.iter_mut();
         let mut bytes = 0;
         for piece in unit.pieces {
-            bytes += self.hash_piece(piece, v1.next(), v2.next())?;
+            bytes += self.hash_piece(piece, v1.next(), v2.next(), &mut leaves)?;
         }
         let done = self.pass.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if (self.pass.progress)(done) {
@@ -238,11 +244,12 @@ impl Reader<'_, '_> {
         piece: PieceIndex,
         v1: Option<&mut Hash20>,
         v2: Option<&mut Hash32>,
+        leaves: &mut IterMut<'_, Hash32>,
     ) -> Result<u64, StorageError> {
         let layout = self.pass.plan.layout;
         let mut digest = v1.is_some().then(V1Digest::default);
         let mut bytes = 0;
-        self.leaves.clear();
+        self.blocks.clear();
         let mut width = (layout.piece_length() / BLOCK_LENGTH) as usize;
         for span in layout.piece_spans(piece) {
             if layout.is_pad(span.entry) {
@@ -257,12 +264,18 @@ impl Reader<'_, '_> {
             }
             for begin in (0..span.length as usize).step_by(CHUNK) {
                 let length = CHUNK.min(span.length as usize - begin);
-                self.read(span.entry, span.offset + begin as u64, length)?;
+                let offset = span.offset + begin as u64;
+                self.read(span.entry, offset, length)?;
+                let mut rest = layout.entries().get(span.entry).map_or(0, |entry| entry.length) - offset;
                 for block in self.buffer[..length].chunks(BLOCK_LENGTH as usize) {
+                    if let Some(leaf) = &mut self.leaf {
+                        leaf.update(block, rest, leaves);
+                        rest -= block.len() as u64;
+                    }
                     match (&mut digest, v2.is_some()) {
-                        (Some(digest), true) => self.leaves.push(digest.update_with_leaf(block)),
+                        (Some(digest), true) => self.blocks.push(digest.update_with_leaf(block)),
                         (Some(digest), false) => digest.update(block),
-                        (None, true) => self.leaves.push(v2_leaf(block)),
+                        (None, true) => self.blocks.push(v2_leaf(block)),
                         (None, false) => {}
                     }
                 }
@@ -273,7 +286,7 @@ impl Reader<'_, '_> {
             *v1 = digest.finish();
         }
         if let Some(v2) = v2 {
-            *v2 = merkle_root(&self.leaves, width, [0; 32]);
+            *v2 = merkle_root(&self.blocks, width, [0; 32]);
         }
         Ok(bytes)
     }
@@ -306,7 +319,7 @@ impl Reader<'_, '_> {
         let Some(Some(file)) = self.pass.plan.files.get(entry) else { return Ok(()) };
         let fd =
             platform::open_file(&file.path).map_err(|errno| StorageError::new("open", &file.path, errno))?;
-        if file.length > u64::from(UNIT) {
+        if file.length > READ_AHEAD {
             platform::will_read_in_order(&fd);
         }
         self.open = Some((entry, fd));

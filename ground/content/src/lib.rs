@@ -41,7 +41,7 @@ pub use arrival::{Arrivals, Arrived};
 pub use block::{BLOCK_LENGTH, Block, PieceIndex};
 pub use error::{StorageError, StorageErrorKind};
 pub use files::FilePool;
-pub use hashing::{HashPlan, Hashed, HashedFile, Progress, hash};
+pub use hashing::{HashPlan, Hashed, HashedFile, LeafFrame, LeafPlan, Progress, hash};
 pub use intake::{Intake, IntakeEvent, Kept, Stopping};
 pub use journal::{Journal, Resumed};
 pub use layout::{Alignment, Entry, EntryKind, Layout, LayoutError, Span};

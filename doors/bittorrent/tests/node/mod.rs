@@ -144,7 +144,14 @@ pub fn authored(path: &Path, piece_length: u32, options: &author::Options) -> Me
         real.then_some(HashedFile { path, length: entry.length })
     };
     let files = layout.entries().iter().map(file).collect();
-    let plan = HashPlan { layout: &layout, files, v1: format.has_v1(), v2: format.has_v2(), threads: 1 };
+    let plan = HashPlan {
+        layout: &layout,
+        files,
+        v1: format.has_v1(),
+        v2: format.has_v2(),
+        leaves: None,
+        threads: 1,
+    };
     let hashed = hash(&plan, &|_| true).unwrap();
     let name = RelPath::from_components([path.file_name().unwrap().as_encoded_bytes()]).unwrap();
     author::create(&layout, &hashed, &name, single, options).unwrap()

@@ -19,7 +19,7 @@ fn plan<'a>(
         _ => None,
     };
     let files = content.layout.entries().iter().map(file).collect();
-    HashPlan { layout: &content.layout, files, v1, v2, threads }
+    HashPlan { layout: &content.layout, files, v1, v2, leaves: None, threads }
 }
 
 /// Files around every boundary: empty, one byte, blocks and pieces exactly, one more, one less.
@@ -57,6 +57,54 @@ fn every_tree_is_the_one_the_definition_gives() {
             }
         }
     }
+}
+
+/// A frame that is longer around longer leaves.
+fn frame(length: u32) -> LeafFrame {
+    LeafFrame { prefix: length.to_be_bytes().to_vec(), suffix: vec![7; length as usize % 3] }
+}
+
+/// What the definition says of the leaves.
+fn framed(content: &Content, length: u32) -> Vec<Box<[Hash32]>> {
+    use sha2::{Digest, Sha256};
+    let leaf = |bytes: &[u8]| {
+        let LeafFrame { prefix, suffix } = frame(bytes.len() as u32);
+        Sha256::new().chain_update(prefix).chain_update(bytes).chain_update(suffix).finalize().into()
+    };
+    let is_file = |index: usize| matches!(content.layout.entries()[index].kind, EntryKind::File { .. });
+    let of_entry = |(index, bytes): (usize, &Vec<u8>)| match is_file(index) {
+        true => bytes.chunks(length as usize).map(leaf).collect(),
+        false => Box::default(),
+    };
+    content.files.iter().enumerate().map(of_entry).collect()
+}
+
+#[test]
+fn leaves_of_any_length_come_with_the_same_pass() {
+    for piece_length in [BLOCK_LENGTH, 4 * BLOCK_LENGTH, 128 * BLOCK_LENGTH] {
+        let content = padded(piece_length);
+        let dir = tempfile::tempdir().unwrap();
+        content.write_to(dir.path());
+        for length in [5_000, BLOCK_LENGTH, 4 * BLOCK_LENGTH, 256 * BLOCK_LENGTH] {
+            for threads in [1, 3] {
+                let leaves = Some(LeafPlan { length, frame: &frame });
+                let plan = HashPlan { leaves, ..plan(&content, dir.path(), true, true, threads) };
+                let hashed = hash(&plan, GO_ON).unwrap();
+                assert!(hashed.leaves == Some(framed(&content, length)), "{piece_length} {length} {threads}");
+                assert_eq!((hashed.v1, hashed.v2), (Some(content.v1()), Some(content.v2())));
+            }
+        }
+    }
+}
+
+#[test]
+fn leaves_of_files_that_begin_within_a_piece_are_refused() {
+    let content = Content::new(vec![file("a", 5), file("b", 5)], BLOCK_LENGTH, Alignment::Stream);
+    let dir = tempfile::tempdir().unwrap();
+    content.write_to(dir.path());
+    let leaves = Some(LeafPlan { length: 3, frame: &frame });
+    let error = hash(&HashPlan { leaves, ..plan(&content, dir.path(), true, false, 1) }, GO_ON).unwrap_err();
+    assert!(error.in_full().contains("not laid out for leaves"), "{error}");
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl Room {
             hashed_files.push(Some(HashedFile { path, length: entry.length }));
             files.push(bytes);
         }
-        let plan = HashPlan { layout: &layout, files: hashed_files, v1: true, v2: false, threads: 1 };
+        let plan =
+            HashPlan { layout: &layout, files: hashed_files, v1: true, v2: false, leaves: None, threads: 1 };
         let v1 = hash(&plan, &|_| true).unwrap().v1;
         let truth = Arc::new(Truth::new(&layout, v1, None).unwrap());
         let resources = Resources {
