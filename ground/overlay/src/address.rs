@@ -114,6 +114,32 @@ pub(crate) fn scope(ip: IpAddr) -> Scope {
     if special { Scope::Private } else { Scope::Public }
 }
 
+/// The longest address that is taken from others, bytes; of a relayed WebTransport address there are about 200.
+const LENGTH_MAX: usize = 512;
+
+/// Whether `peer` could be dialled at an address that somebody told: there is a port, and no other peer at the end.
+pub(crate) fn is_dialable(address: &Multiaddr, peer: &libp2p::PeerId) -> bool {
+    let port = address.iter().any(|step| matches!(step, Protocol::Tcp(1..) | Protocol::Udp(1..)));
+    let named = address.iter().any(|step| {
+        matches!(step, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_))
+    });
+    let relayed = address.iter().any(|step| step == Protocol::P2pCircuit);
+    let unspecified = first_ip(address).is_some_and(|ip| ip.is_unspecified() || ip.is_multicast());
+    let at_end = match address.iter().last() {
+        Some(Protocol::P2p(end)) if !relayed => end == *peer,
+        _ => true,
+    };
+    (named || (port && first_ip(address).is_some())) && !unspecified && at_end && address.len() <= LENGTH_MAX
+}
+
+/// An address of a peer that is known anyway: so it is compared and kept. A relay that it leads through stays in it.
+pub(crate) fn without_peer(mut address: Multiaddr) -> Multiaddr {
+    if let Some(Protocol::P2p(_)) = address.iter().last() {
+        address.pop();
+    }
+    address
+}
+
 impl From<Multiaddr> for Address {
     fn from(address: Multiaddr) -> Self {
         Self(address)

@@ -8,16 +8,20 @@
 //! [`events`](Overlay::events). A stream is driven by its connection's own task; how much is under way on it is bounded by the window of yamux.
 //!
 //! What peers can make a node hold is bounded by [`Limits`]; a peer that can't be reached is left alone for a while (`dial`), and private addresses
-//! are not dialled on a stranger's word (`transport`). All state is in memory and ends with the task.
+//! are not dialled on a stranger's word (`transport`). Who was seen where (`book`), and what the hash tables ([`DhtMode`]) have this node keep for
+//! others, survives a restart (`storage`), all else ends with the task.
 
 mod address;
 mod behaviour;
+mod book;
 mod config;
 mod convert;
+mod dht;
 mod dial;
 mod event;
 mod overlay;
 mod peers;
+mod storage;
 mod stream;
 mod streams;
 mod task;
@@ -25,6 +29,7 @@ mod transport;
 
 pub use address::{Address, AddressError, Scope};
 pub use config::{Limits, OverlayConfig, PrivateNetworkKey, PrivateNetworkKeyError};
+pub use dht::{DhtError, DhtMode, FoundPeer, Providers, RecordValidator, Validators};
 pub use dial::{DialError, Target};
 pub use event::{OverlayEvent, Path};
 pub use overlay::{AcceptError, Overlay, StartError};

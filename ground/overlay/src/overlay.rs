@@ -1,5 +1,6 @@
 //! The handle that the rest of the house holds.
 
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use libp2p::StreamProtocol;
@@ -10,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::Address;
 use crate::behaviour::Behaviour;
+use crate::book::Book;
 use crate::config::OverlayConfig;
 use crate::convert;
+use crate::dht::{Ask, DhtError, FoundPeer, Providers, Queries};
 use crate::dial::{DialError, Target};
 use crate::event::OverlayEvent;
 use crate::peers::ConnectedPeer;
+use crate::storage::{Bounds, Storage, WriterThread, now};
 use crate::stream::{Incoming, Stream};
 use crate::streams::{Registry, Request, StreamError};
 use crate::task::{Command, Task, View};
@@ -24,6 +28,9 @@ use crate::transport::{self, Permits};
 const INBOX: usize = 128;
 /// Events that a slow listener can be behind.
 const EVENTS: usize = 1024;
+
+/// Providers that one search gives at most.
+const PROVIDERS_MAX: usize = 1024;
 
 /// The overlay could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +42,14 @@ pub enum StartError {
         /// The address.
         address: Address,
         /// What the system or the transport said.
+        reason: String,
+    },
+    /// The file of known peers and records can't be used; another process may have it open.
+    #[error("open {}: {reason}", path.display())]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// Why.
         reason: String,
     },
     /// No encryption with this key.
@@ -87,7 +102,9 @@ impl Overlay {
             transport::build(&keypair, config.private_network.as_ref(), &config.limits, permits.clone())
                 .map_err(|error| StartError::Key { reason: error.to_string() })?;
         let registry = Registry::default();
-        let behaviour = Behaviour::new(&config, &keypair, registry.clone());
+        let (storage, writer) = open_storage(&config)?;
+        let book = Book::from_rows(storage.peers(), now());
+        let behaviour = Behaviour::new(&config, &keypair, registry.clone(), book, &storage, &permits);
         let swarm_config =
             swarm::Config::with_tokio_executor().with_idle_connection_timeout(config.limits.idle);
         let swarm = Swarm::new(transport, behaviour, keypair.public().to_peer_id(), swarm_config);
@@ -96,9 +113,11 @@ impl Overlay {
         let (events, _) = broadcast::channel(EVENTS);
         let listeners = events.downgrade();
         let view = Arc::new(RwLock::new(View::default()));
-        let mut task = Task::new(swarm, permits, events, view.clone());
+        let queries = Queries::new(config.validators.clone());
+        let mut task = Task::new(swarm, permits, queries, config.bootstrap, events, view.clone());
         task.listen(&config.listen).await?;
-        tokio::spawn(task.run(inbox, cancel));
+        config.announce.into_iter().for_each(|address| task.announce(address));
+        tokio::spawn(task.run(inbox, storage, writer, cancel));
         Ok(Self { id: config.key.peer_id(), commands, events: listeners, registry, view })
     }
 
@@ -176,10 +195,87 @@ impl Overlay {
         self.registry.accept(name, backlog).map(Incoming).ok_or_else(taken)
     }
 
+    /// Has others told that this node can be reached at an address: the user's word.
+    pub async fn announce(&self, address: Address) {
+        self.ask(|reply| Command::Announce { address, reply }).await;
+    }
+
+    /// Where a peer is, as the hash tables know it.
+    ///
+    /// # Errors
+    /// [`DhtError`].
+    pub async fn find_peer(&self, peer: PeerId) -> Result<FoundPeer, DhtError> {
+        let peer = convert::to_libp2p(peer).ok_or(DhtError::Key)?;
+        self.search(|reply| Ask::Find { peer, reply }).await
+    }
+
+    /// The peers whose ids are closest to a key: those that keep its records.
+    ///
+    /// # Errors
+    /// [`DhtError`].
+    pub async fn closest_peers(&self, key: &[u8]) -> Result<Vec<FoundPeer>, DhtError> {
+        self.search(|reply| Ask::Closest { key: key.to_vec(), reply }).await
+    }
+
+    /// Tells the hash tables that this node has what the key (a multihash) names. They forget it after a day or two: tell it again before.
+    ///
+    /// # Errors
+    /// [`DhtError`].
+    pub async fn provide(&self, key: &[u8]) -> Result<(), DhtError> {
+        self.search(|reply| Ask::Provide { key: key.to_vec(), reply }).await
+    }
+
+    /// Who has what the key (a multihash) names, `limit` peers at most. To drop the search ends it.
+    pub async fn providers(&self, key: &[u8], limit: usize) -> Providers {
+        let limit = limit.clamp(1, PROVIDERS_MAX);
+        let (sink, found) = mpsc::channel(limit);
+        let ask = Ask::Providers { key: key.to_vec(), limit, sink };
+        // An error drops the sink, and so ends the search.
+        let _ = self.commands.send(Command::Ask(ask)).await;
+        Providers(found)
+    }
+
+    /// Has the hash tables keep a value that the validator of its namespace accepts.
+    ///
+    /// # Errors
+    /// [`DhtError`].
+    pub async fn put_value(&self, key: &[u8], value: &[u8]) -> Result<(), DhtError> {
+        self.search(|reply| Ask::Put { key: key.to_vec(), value: value.to_vec(), reply }).await
+    }
+
+    /// The best of the valid values under a key that peers have.
+    ///
+    /// # Errors
+    /// [`DhtError`].
+    pub async fn get_value(&self, key: &[u8]) -> Result<Vec<u8>, DhtError> {
+        self.search(|reply| Ask::Get { key: key.to_vec(), reply }).await
+    }
+
+    /// Until the node has ended, and all that it keeps is on disk.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
+    async fn search<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<Result<T, DhtError>>) -> Ask,
+    ) -> Result<T, DhtError> {
+        self.ask(|reply| Command::Ask(ask(reply))).await.unwrap_or(Err(DhtError::Ended))
+    }
+
     /// `None` when the task has ended.
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.ok()?;
         answer.await.ok()
     }
+}
+
+fn open_storage(config: &OverlayConfig) -> Result<(Storage, WriterThread), StartError> {
+    let path = config.data_dir.as_ref().map(|folder| folder.join("overlay.redb"));
+    let bounds = Bounds { providers: config.limits.provider_records, values: config.limits.values };
+    Storage::open(path.as_deref(), bounds).map_err(|error| StartError::Storage {
+        path: path.unwrap_or_else(|| "a table in memory".into()),
+        reason: error.to_string(),
+    })
 }

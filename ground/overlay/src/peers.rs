@@ -68,6 +68,10 @@ impl Peers {
         self.0.entry(peer).or_default().links.push(Link { id, address, path, dialled });
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it was the last connection.
     pub(crate) fn closed(&mut self, peer: PeerId, id: ConnectionId) -> bool {
         let Some(known) = self.0.get_mut(&peer) else { return false };

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
@@ -9,7 +10,7 @@ use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError as SwarmDialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, identify, ping};
+use libp2p::{Multiaddr, identify, kad, ping};
 use peerage_identity::PeerId;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,12 +18,21 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Address;
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::convert;
+use crate::dht::{Ask, Queries};
 use crate::dial::{DialError, Target};
 use crate::event::{OverlayEvent, Path};
 use crate::overlay::StartError;
 use crate::peers::{ConnectedPeer, Peers};
+use crate::storage::{Network, Storage, WriterThread};
 use crate::streams::Request;
 use crate::transport::Permits;
+
+/// While nobody is known, those to begin with are tried this often.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
+/// Peers of former runs that are tried at once.
+const ACQUAINTANCES: usize = 16;
+/// Known peers are put on disk this often, and at the end.
+const SAVE: Duration = Duration::from_secs(5 * 60);
 
 type DialReply = oneshot::Sender<Result<PeerId, DialError>>;
 
@@ -32,6 +42,8 @@ pub(crate) enum Command {
     Dial { target: Target, reply: DialReply },
     Disconnect { peer: PeerId, reply: oneshot::Sender<()> },
     Deny { peer: PeerId, denied: bool, reply: oneshot::Sender<()> },
+    Announce { address: Address, reply: oneshot::Sender<()> },
+    Ask(Ask),
     OpenStream { peer: PeerId, request: Request },
     Peers(oneshot::Sender<Vec<ConnectedPeer>>),
 }
@@ -56,6 +68,8 @@ pub(crate) struct Task {
     dials: HashMap<ConnectionId, DialReply>,
     /// Who waits for a dial that was under way before.
     joined: HashMap<libp2p::PeerId, Vec<DialReply>>,
+    queries: Queries,
+    bootstrap: Vec<Address>,
     events: broadcast::Sender<OverlayEvent>,
     view: Arc<RwLock<View>>,
 }
@@ -64,11 +78,13 @@ impl Task {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         permits: Permits,
+        queries: Queries,
+        bootstrap: Vec<Address>,
         events: broadcast::Sender<OverlayEvent>,
         view: Arc<RwLock<View>>,
     ) -> Self {
         let (peers, dials, joined) = Default::default();
-        Self { swarm, permits, peers, dials, joined, events, view }
+        Self { swarm, permits, peers, dials, joined, queries, bootstrap, events, view }
     }
 
     /// Returns when every address is listened on.
@@ -100,17 +116,65 @@ impl Task {
         Ok(())
     }
 
-    /// Until `cancel`, or until the last handle is gone. Connections are closed with the swarm.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Command>, cancel: CancellationToken) {
+    pub(crate) fn announce(&mut self, address: Address) {
+        self.swarm.add_external_address(address.multiaddr().clone());
+        self.reachable(address);
+    }
+
+    /// Until `cancel`, or until the last handle is gone. Connections are closed with the swarm; handles see the end when all is on disk.
+    pub(crate) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Command>,
+        storage: Storage,
+        writer: WriterThread,
+        cancel: CancellationToken,
+    ) {
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        let mut save = tokio::time::interval(SAVE);
+        save.reset(); // the first tick would be now
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
+                _ = look_around.tick() => self.look_around(),
+                _ = save.tick() => storage.put_peers(self.swarm.behaviour().book.book.rows()),
                 command = inbox.recv() => match command {
                     Some(command) => self.carry_out(command),
                     None => break,
                 },
                 event = self.swarm.select_next_some() => self.handle(event),
             }
+        }
+        storage.put_peers(self.swarm.behaviour().book.book.rows());
+        let Self { swarm, events, .. } = self;
+        drop(swarm);
+        if tokio::task::spawn_blocking(move || storage.close(writer)).await.is_err() {
+            tracing::debug!("the runtime ended before the overlay's storage was closed");
+        }
+        drop((events, inbox));
+    }
+
+    /// Dials those to begin with, and acquaintances of former runs, as long as nobody is connected or no hash table knows anybody.
+    fn look_around(&mut self) {
+        let lonely = self.swarm.behaviour_mut().dhts().any(|dht| dht.size() == 0);
+        if !lonely && !self.peers.is_empty() {
+            return;
+        }
+        for address in self.bootstrap.clone() {
+            self.permits.give(address.multiaddr());
+            let Some(peer) = last_peer(address.multiaddr()) else { continue };
+            let opts = DialOpts::peer_id(peer).addresses(vec![address.multiaddr().clone()]);
+            self.try_dial(opts.condition(PeerCondition::DisconnectedAndNotDialing).build());
+        }
+        for peer in self.swarm.behaviour().book.book.latest(ACQUAINTANCES) {
+            self.try_dial(
+                DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing).build(),
+            );
+        }
+    }
+
+    fn try_dial(&mut self, opts: DialOpts) {
+        if let Err(error) = self.swarm.dial(opts) {
+            tracing::debug!("not dialled: {}", crate::dial::reason(&error));
         }
     }
 
@@ -135,6 +199,11 @@ impl Task {
                 }
                 let _ = reply.send(());
             }
+            Command::Announce { address, reply } => {
+                self.announce(address);
+                let _ = reply.send(());
+            }
+            Command::Ask(ask) => self.queries.begin(ask, self.swarm.behaviour_mut().dhts()),
             Command::OpenStream { peer, request } => {
                 if let Some(peer) = convert::to_libp2p(peer) {
                     self.swarm.behaviour_mut().streams.open(peer, request);
@@ -213,9 +282,7 @@ impl Task {
                 tracing::debug!(from = %send_back_addr, "no connection: {error}");
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
-                let address = Address::from(address);
-                self.view().reachable.push(address.clone());
-                self.tell(OverlayEvent::Reachable(address));
+                self.reachable(address.into());
             }
             SwarmEvent::ExternalAddrExpired { address } => {
                 let address = Address::from(address);
@@ -231,15 +298,26 @@ impl Task {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if let Some(peer) = convert::from_libp2p(&peer_id) {
                     self.peers.identified(peer, &info);
+                    self.swarm.behaviour_mut().dhts().for_each(|dht| dht.identified(peer_id, &info));
                     self.tell(OverlayEvent::Identified { peer });
                 }
             }
+            BehaviourEvent::Dht(event) => self.handle_dht(Network::Public, event),
+            BehaviourEvent::LanDht(event) => self.handle_dht(Network::Lan, event),
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
                 if let Some(peer) = convert::from_libp2p(&peer) {
                     self.peers.measured(peer, round_trip);
                 }
             }
             _ => {}
+        }
+    }
+
+    fn handle_dht(&mut self, network: Network, event: kad::Event) {
+        if let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event
+            && let Some((dht, book)) = self.swarm.behaviour_mut().dht(network)
+        {
+            self.queries.progress(dht, book, id, result, step.last);
         }
     }
 
@@ -267,6 +345,14 @@ impl Task {
         let address = Address::from(address);
         self.view().listening.push(address.clone());
         self.tell(OverlayEvent::Listening(address));
+    }
+
+    fn reachable(&mut self, address: Address) {
+        if self.view().reachable.contains(&address) {
+            return;
+        }
+        self.view().reachable.push(address.clone());
+        self.tell(OverlayEvent::Reachable(address));
     }
 
     fn listening_ended(&mut self, address: Multiaddr) {
