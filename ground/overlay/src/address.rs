@@ -60,7 +60,13 @@ impl Address {
 
     /// Whether it leads through a relay.
     pub fn is_relayed(&self) -> bool {
-        self.0.iter().any(|step| step == Protocol::P2pCircuit)
+        is_relayed(&self.0)
+    }
+
+    /// Where the relay is that it leads through.
+    pub(crate) fn relay(&self) -> Option<Self> {
+        let relay: Multiaddr = self.0.iter().take_while(|step| *step != Protocol::P2pCircuit).collect();
+        (self.is_relayed() && !relay.is_empty()).then_some(Self(relay))
     }
 
     /// The address of its first step.
@@ -68,9 +74,23 @@ impl Address {
         first_ip(&self.0)
     }
 
+    /// The host name that it begins with, and the port there.
+    pub(crate) fn name(&self) -> Option<(String, u16)> {
+        let mut steps = self.0.iter();
+        let (Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) = steps.next()? else {
+            return None;
+        };
+        let (Protocol::Tcp(port) | Protocol::Udp(port)) = steps.next()? else { return None };
+        Some((name.into_owned(), port))
+    }
+
     pub(crate) fn multiaddr(&self) -> &Multiaddr {
         &self.0
     }
+}
+
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|step| step == Protocol::P2pCircuit)
 }
 
 /// The IP address that a socket to `address` would be opened to.
@@ -123,7 +143,7 @@ pub(crate) fn is_dialable(address: &Multiaddr, peer: &libp2p::PeerId) -> bool {
     let named = address.iter().any(|step| {
         matches!(step, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_))
     });
-    let relayed = address.iter().any(|step| step == Protocol::P2pCircuit);
+    let relayed = is_relayed(address);
     let unspecified = first_ip(address).is_some_and(|ip| ip.is_unspecified() || ip.is_multicast());
     let at_end = match address.iter().last() {
         Some(Protocol::P2p(end)) if !relayed => end == *peer,

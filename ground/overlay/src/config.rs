@@ -26,6 +26,18 @@ pub struct OverlayConfig {
     pub dht: DhtMode,
     /// How to take part in the hash table of the local network.
     pub lan_dht: DhtMode,
+    /// Find peers of the local network by multicast, and be found.
+    pub mdns: bool,
+    /// Ask peers whether they can reach this node, and do the same for them (AutoNAT v2).
+    pub autonat: bool,
+    /// When nobody can, be reached through peers that relay, and get a direct connection from there where the routers allow (DCUtR).
+    pub relay_client: bool,
+    /// A node that nobody has reached after this is taken for one that nobody can reach.
+    pub relay_after: Duration,
+    /// Relay for others, within narrow limits, while this node can be reached itself.
+    pub relay_server: bool,
+    /// Pass on messages of topics (gossipsub).
+    pub gossip: bool,
     /// Who judges the values of the hash tables.
     pub validators: Validators,
     /// Where known peers and the records of others are kept; without a folder they are forgotten at the end.
@@ -53,6 +65,12 @@ impl OverlayConfig {
             bootstrap: Vec::new(),
             dht: DhtMode::Off,
             lan_dht: DhtMode::Off,
+            mdns: false,
+            autonat: false,
+            relay_client: false,
+            relay_after: Duration::from_secs(10),
+            relay_server: false,
+            gossip: false,
             validators: Validators::default(),
             data_dir: None,
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),

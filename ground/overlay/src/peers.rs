@@ -83,6 +83,13 @@ impl Peers {
         last
     }
 
+    /// Where this node reached a peer itself, without a relay.
+    pub(crate) fn dialled_at(&self, peer: PeerId) -> Option<Address> {
+        let links = &self.0.get(&peer)?.links;
+        let direct = links.iter().find(|link| link.dialled && link.path == Path::Direct)?;
+        Some(direct.address.clone())
+    }
+
     pub(crate) fn identified(&mut self, peer: PeerId, info: &identify::Info) {
         let Some(known) = self.0.get_mut(&peer) else { return };
         known.agent = Some(info.agent_version.chars().take(AGENT_LENGTH_MAX).collect());

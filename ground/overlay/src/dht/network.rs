@@ -1,5 +1,6 @@
 //! One of the two networks: libp2p's Kademlia, which gets to see the addresses of its own network only.
 
+use std::collections::HashSet;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub(crate) struct Dht {
     rule: AddressRule,
     protocol: StreamProtocol,
     permits: Permits,
+    /// In [`DhtMode::Auto`]: the addresses at which others reach this node without a relay.
+    direct: Option<HashSet<Multiaddr>>,
 }
 
 impl Dht {
@@ -90,11 +93,11 @@ impl Dht {
         let mut inner = kad::Behaviour::with_config(local, records, config);
         match mode {
             DhtMode::Off => return None,
-            DhtMode::Client => inner.set_mode(Some(kad::Mode::Client)),
+            DhtMode::Client | DhtMode::Auto => inner.set_mode(Some(kad::Mode::Client)),
             DhtMode::Server => inner.set_mode(Some(kad::Mode::Server)),
-            DhtMode::Auto => inner.set_mode(None),
         }
-        Some(Self { inner, rule, protocol, permits })
+        let direct = (mode == DhtMode::Auto).then(HashSet::new);
+        Some(Self { inner, rule, protocol, permits, direct })
     }
 
     pub(crate) fn network(&self) -> Network {
@@ -142,6 +145,27 @@ impl Dht {
 
     pub(crate) fn admits(&self, peer: &PeerId, address: &Multiaddr) -> bool {
         self.rule.admits(peer, address)
+    }
+
+    /// A server is one that others reach without a relay: of its own accord kad would take a relay's address for that.
+    fn choose_mode(&mut self, event: &FromSwarm<'_>) {
+        let Some(direct) = &mut self.direct else { return };
+        let before = direct.is_empty();
+        match event {
+            FromSwarm::ExternalAddrConfirmed(ExternalAddrConfirmed { addr })
+                if !address::is_relayed(addr) =>
+            {
+                direct.insert((*addr).clone());
+            }
+            FromSwarm::ExternalAddrExpired(ExternalAddrExpired { addr }) => {
+                direct.remove(*addr);
+            }
+            _ => return,
+        }
+        if direct.is_empty() != before {
+            let mode = if before { kad::Mode::Server } else { kad::Mode::Client };
+            self.inner.set_mode(Some(mode));
+        }
     }
 
     /// What is a private address elsewhere is how peers of the local network are reached.
@@ -229,6 +253,7 @@ impl NetworkBehaviour for Dht {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         for event in on_own_network(self.rule, event).into_iter().flatten() {
+            self.choose_mode(&event);
             self.inner.on_swarm_event(event);
         }
     }

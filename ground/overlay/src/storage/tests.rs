@@ -72,7 +72,7 @@ fn sweeps_come_to_every_row_and_begin_anew() {
         network: Network::Public,
         key: n.to_be_bytes().to_vec(),
         peer: b"a".to_vec(),
-        provider: provider(if n % 7 == 0 { now() } else { later() }, b"x"),
+        provider: provider(if n.is_multiple_of(7) { now() } else { later() }, b"x"),
     };
     let left = || {
         let table = storage.db.begin_read().unwrap().open_table(Network::Public.providers()).unwrap();
