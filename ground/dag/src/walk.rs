@@ -10,10 +10,12 @@ use crate::verify::Codec;
 mod file;
 mod listing;
 mod resolve;
+mod traversal;
 
 pub use file::{Extent, FileWalk};
 pub use listing::{Listed, Listing};
 pub use resolve::{Resolved, ResolvedKind, Resolver};
+pub use traversal::Traversal;
 
 /// Why a tree cannot be walked. The block that was fed last is at fault, or the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@ use crate::testing::Blocks;
 mod file;
 mod listing;
 mod resolve;
+mod traversal;
 
 impl Blocks {
     fn get(&self, cid: &crate::Cid) -> &[u8] {

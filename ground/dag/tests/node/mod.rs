@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs a script with this input: what it writes to standard output.
-pub fn run(script: &str, arguments: &[&str], input: Vec<u8>) -> Vec<u8> {
+pub(crate) fn run(script: &str, arguments: &[&str], input: Vec<u8>) -> Vec<u8> {
     let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/js/node");
     let mut node = Command::new(node)
         .arg(script)
@@ -24,7 +24,7 @@ pub fn run(script: &str, arguments: &[&str], input: Vec<u8>) -> Vec<u8> {
 }
 
 /// JSON, one value a line.
-pub fn lines(output: &[u8]) -> Vec<serde_json::Value> {
+pub(crate) fn lines(output: &[u8]) -> Vec<serde_json::Value> {
     let lines = output.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
