@@ -9,6 +9,7 @@
 pub mod directory;
 pub mod file;
 mod hamt;
+mod links;
 pub mod pb;
 mod profile;
 mod proto;
@@ -20,6 +21,7 @@ mod verify;
 
 pub use cid::Cid;
 pub use file::{Built, Sink};
+pub use links::{LinksError, links};
 pub use profile::{LeafFrame, Profile, ProfileError, Threshold};
 pub use proto::ProtoError;
 pub use tree::Tree;
