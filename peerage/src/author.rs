@@ -8,8 +8,8 @@ use peerage_bittorrent::metainfo::author::{self, AuthorError, Format, Options};
 use peerage_bittorrent::metainfo::{Info, Metainfo};
 use peerage_blocks::{Dag, LeafSet};
 use peerage_content::{
-    Alignment, Entry, EntryKind, HashPlan, Hashed, HashedFile, Layout, LeafFrame, LeafPlan, PathError, RelPath,
-    StorageError, hash, walk,
+    Alignment, Entry, EntryKind, HashPlan, Hashed, HashedFile, Layout, LeafFrame, LeafPlan, PathError,
+    RelPath, StorageError, hash, walk,
 };
 use peerage_dag::directory::BuildError;
 use peerage_dag::{Cid, Profile};
@@ -111,7 +111,8 @@ pub fn make(
         // Files that begin within a piece have their leaves hashed one file after the other; they are in memory now, if they fit.
         let apart = Layout::new(layout.entries().to_vec(), layout.piece_length(), Alignment::PerFile)
             .map_err(AuthorError::from)?;
-        let plan = HashPlan { layout: &apart, files: files(&apart), v1: false, v2: false, leaves, threads: 0 };
+        let plan =
+            HashPlan { layout: &apart, files: files(&apart), v1: false, v2: false, leaves, threads: 0 };
         hashed.leaves = hash(&plan, &|done| progress(done, total))?.leaves;
     }
     let leaves = profile.zip(hashed.leaves.take());
@@ -154,7 +155,8 @@ impl IpfsNames {
     /// The link that leads to it, with its name.
     pub(crate) fn link(&self) -> String {
         let root = self.root.into_v1().unwrap_or(self.root);
-        let name = |file: &RelPath| percent_encode(file.as_path().as_os_str().as_bytes(), ESCAPED).to_string();
+        let name =
+            |file: &RelPath| percent_encode(file.as_path().as_os_str().as_bytes(), ESCAPED).to_string();
         match &self.file {
             Some(file) => format!("ipfs://{root}/{}", name(file)),
             None => format!("ipfs://{root}"),
@@ -167,7 +169,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 
 /// Says why there is no CID of something that is shared all the same.
 pub(crate) fn no_cid(error: &BuildError) -> Problem {
-    Problem::new("no_cid", format!("it has no CID: {error}")).hint("IPFS cannot find it; the magnet link works")
+    Problem::new("no_cid", format!("it has no CID: {error}"))
+        .hint("IPFS cannot find it; the magnet link works")
 }
 
 /// What is hashed around the bytes of a leaf.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -14,11 +16,12 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::{BlocksError, Dag, LeafSet, collect};
 use crate::error::Attempt;
 use crate::tables::{
-    CONTENTS, COUNTS, KEPT_BYTES, FILES, LEAVES, NEXT_STAMP, NODES, PINS, content_of, hash_key, leaf_at, place_key, place_keys,
+    CONTENTS, COUNTS, FILES, KEPT_BYTES, LEAVES, NEXT_STAMP, NODES, PINS, content_of, hash_key, leaf_at,
+    place_key, place_keys,
 };
+use crate::{BlocksError, Dag, LeafSet, collect};
 
 /// The longest block that is kept or served, bytes: peers of bitswap take no more.
 pub(crate) const BLOCK_MAX: usize = 2 << 20;
@@ -78,6 +81,9 @@ impl Blocks {
     /// # Errors
     /// [`BlocksError::InUse`], [`BlocksError::Store`].
     pub fn open(path: &Path) -> Result<Self, BlocksError> {
+        // What its user shares is nobody else's business.
+        let private = File::options().append(true).create(true).mode(0o600).open(path);
+        private.map_err(redb::Error::from).attempt("open")?;
         match Database::builder().set_cache_size(CACHE).create(path) {
             Ok(database) => Self::new(database),
             Err(DatabaseError::DatabaseAlreadyOpen) => Err(BlocksError::InUse { path: path.to_owned() }),
@@ -95,7 +101,12 @@ impl Blocks {
     }
 
     fn new(database: Database) -> Result<Self, BlocksError> {
-        let shared = Shared { database, live: RwLock::default(), holds: Mutex::default(), collecting: Mutex::default() };
+        let shared = Shared {
+            database,
+            live: RwLock::default(),
+            holds: Mutex::default(),
+            collecting: Mutex::default(),
+        };
         let blocks = Self { shared: Arc::new(shared) };
         blocks.write(Durability::Immediate, |transaction| {
             // Reading finds tables only if they are there.
@@ -162,8 +173,7 @@ impl Blocks {
     pub fn put(&self, blocks: impl IntoIterator<Item = (Cid, Bytes)>) -> Result<(), BlocksError> {
         self.write(Durability::None, |transaction| {
             blocks.into_iter().try_for_each(|(cid, bytes)| {
-                peerage_dag::verify(&cid, &bytes)
-                    .map_err(|source| BlocksError::Mismatch { cid, source })?;
+                peerage_dag::verify(&cid, &bytes).map_err(|source| BlocksError::Mismatch { cid, source })?;
                 put(transaction, &cid, &bytes)
             })
         })
@@ -365,4 +375,3 @@ fn put(transaction: &WriteTransaction, cid: &Cid, bytes: &[u8]) -> Result<(), Bl
     }
     Ok(())
 }
-

@@ -52,9 +52,8 @@ impl Blocks {
             if self.kept_bytes()? <= target {
                 break;
             }
-            let deleted = self.write(Durability::None, |transaction| {
-                sweep(transaction, batch, &marked, target)
-            })?;
+            let deleted =
+                self.write(Durability::None, |transaction| sweep(transaction, batch, &marked, target))?;
             collected.blocks += deleted.blocks;
             collected.bytes += deleted.bytes;
         }
@@ -157,7 +156,8 @@ pub(crate) fn walk(
         match nodes.get(key.as_slice()).attempt("walk")? {
             Some(node) => {
                 let links = peerage_dag::links(&cid, node.value().1);
-                waiting.extend(links.map_err(|error| BlocksError::Malformed { cid, source: Box::new(error) })?);
+                waiting
+                    .extend(links.map_err(|error| BlocksError::Malformed { cid, source: Box::new(error) })?);
             }
             // A leaf in a file links to nothing.
             None if inlined(&cid).is_some() || is_here(transaction, &cid)? => {}

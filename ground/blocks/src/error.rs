@@ -63,6 +63,19 @@ pub enum BlocksError {
     },
 }
 
+impl BlocksError {
+    /// The error with its causes, for where one line is all there is.
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// Names what was tried in the database.
 pub(crate) trait Attempt<T> {
     fn attempt(self, attempt: &'static str) -> Result<T, BlocksError>;

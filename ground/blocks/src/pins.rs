@@ -84,12 +84,7 @@ impl Blocks {
         pins(&self.read()?)
     }
 
-    fn must_be_here(
-        &self,
-        transaction: &ReadTransaction,
-        root: &Cid,
-        cid: &Cid,
-    ) -> Result<(), BlocksError> {
+    fn must_be_here(&self, transaction: &ReadTransaction, root: &Cid, cid: &Cid) -> Result<(), BlocksError> {
         if is_here(transaction, cid)? {
             return Ok(());
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use peerage_blocks::{Blocks, BlocksError, Collected, ContentId, Dag, InPlace, LeafSet, PinMode};
 use peerage_content::{
-    Alignment, Entry, EntryKind, FilePool, HashPlan, HashedFile, LeafFrame, LeafPlan, Layout, PieceSet, Place,
-    RelPath, Store, hash,
+    Alignment, Entry, EntryKind, FilePool, HashPlan, HashedFile, Layout, LeafFrame, LeafPlan, PieceSet,
+    Place, RelPath, Store, hash,
 };
 use peerage_dag::pb::{Link, Node};
 use peerage_dag::{Cid, Codec, Profile, sha2_256};
@@ -120,7 +120,11 @@ fn some_files() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn every_block_of_shared_files_is_read_where_it_lies() {
-    for profile in ["unixfs-v1-2025", "unixfs-v1-2025,chunk-size=65536,width=2", "unixfs-v0-2015,chunk-size=1000,width=3"] {
+    for profile in [
+        "unixfs-v1-2025",
+        "unixfs-v1-2025,chunk-size=65536,width=2",
+        "unixfs-v0-2015,chunk-size=1000,width=3",
+    ] {
         let shared = shared(&some_files(), profile);
         let blocks = Blocks::in_memory().unwrap();
         shared.add_to(&blocks, ONE);
