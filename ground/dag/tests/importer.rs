@@ -1,5 +1,7 @@
 //! CIDs equal those of ipfs-unixfs-importer, the importer of helia and of browsers.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
