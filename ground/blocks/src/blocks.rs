@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use peerage_content::ReadError;
+use peerage_content::{ReadError, Store};
 use peerage_dag::{Cid, inlined};
 use redb::backends::InMemoryBackend;
 use redb::{
@@ -51,7 +51,22 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`ReadError`]: the file cannot be read, or is not what it was.
     fn read(&self, leaf: Leaf) -> Result<Bytes, ReadError>;
+
+    /// Where its files are read from.
+    fn store(&self) -> &Arc<Store>;
 }
+
+/// A file that lies in live content as a whole.
+#[derive(Clone, Debug)]
+pub struct WholeFile {
+    /// Where it is read from.
+    pub store: Arc<Store>,
+    /// The entry of its layout.
+    pub entry: usize,
+}
+
+/// Live contents, and where something lies in each.
+type Places<T> = Vec<(Arc<dyn Source>, T)>;
 
 /// All blocks of a node. Cheap to clone.
 #[derive(Clone)]
@@ -60,7 +75,8 @@ pub struct Blocks {
 }
 
 pub(crate) struct Shared {
-    pub(crate) database: Database,
+    /// `None`: closed.
+    database: RwLock<Option<Arc<Database>>>,
     live: RwLock<HashMap<ContentId, Arc<dyn Source>>>,
     /// Blocks stamped from here on are not collected, for each hold; how many holds have that stamp.
     holds: Mutex<BTreeMap<u64, usize>>,
@@ -102,7 +118,7 @@ impl Blocks {
 
     fn new(database: Database) -> Result<Self, BlocksError> {
         let shared = Shared {
-            database,
+            database: RwLock::new(Some(Arc::new(database))),
             live: RwLock::default(),
             holds: Mutex::default(),
             collecting: Mutex::default(),
@@ -173,7 +189,7 @@ impl Blocks {
     pub fn put(&self, blocks: impl IntoIterator<Item = (Cid, Bytes)>) -> Result<(), BlocksError> {
         self.write(Durability::None, |transaction| {
             blocks.into_iter().try_for_each(|(cid, bytes)| {
-                peerage_dag::verify(&cid, &bytes).map_err(|source| BlocksError::Mismatch { cid, source })?;
+                peerage_dag::verify(&cid, &bytes).map_err(|error| BlocksError::Mismatch(Box::new(error)))?;
                 put(transaction, &cid, &bytes)
             })
         })
@@ -252,14 +268,15 @@ impl Blocks {
         })
     }
 
-    /// The live content, and the entry in it, in which the file with this root lies as a whole.
+    /// Where the file with this root lies as a whole, if it does so in live content.
     ///
     /// # Errors
     /// [`BlocksError::Store`].
-    pub fn file(&self, root: &Cid) -> Result<Option<(Arc<dyn Source>, u32)>, BlocksError> {
+    pub fn file(&self, root: &Cid) -> Result<Option<WholeFile>, BlocksError> {
         let transaction = self.read()?;
         let files = transaction.open_table(FILES).attempt("look for a file")?;
-        Ok(self.places_in(&files, root, |entry| entry)?.into_iter().next())
+        let found = self.places_in(&files, root, |entry| entry)?.into_iter().next();
+        Ok(found.map(|(source, entry)| WholeFile { store: source.store().clone(), entry: entry as usize }))
     }
 
     /// Bytes of all blocks that are kept whole.
@@ -293,7 +310,7 @@ impl Blocks {
     }
 
     pub(crate) fn read(&self) -> Result<ReadTransaction, BlocksError> {
-        self.shared.database.begin_read().attempt("read")
+        self.database()?.begin_read().attempt("read")
     }
 
     /// Changes the database; all of it, or, when `change` fails, nothing.
@@ -302,7 +319,8 @@ impl Blocks {
         durability: Durability,
         change: impl FnOnce(&WriteTransaction) -> Result<T, BlocksError>,
     ) -> Result<T, BlocksError> {
-        let mut transaction = self.shared.database.begin_write().attempt("write")?;
+        let database = self.database()?;
+        let mut transaction = database.begin_write().attempt("write")?;
         transaction.set_durability(durability).attempt("write")?;
         let changed = change(&transaction)?;
         transaction.commit().attempt("write")?;
@@ -315,7 +333,7 @@ impl Blocks {
         table: &ReadOnlyTable<&'static [u8], V>,
         cid: &Cid,
         read: impl for<'a> Fn(V::SelfType<'a>) -> T,
-    ) -> Result<Vec<(Arc<dyn Source>, T)>, BlocksError> {
+    ) -> Result<Places<T>, BlocksError> {
         let (first, last) = place_keys(&hash_key(cid));
         let live = self.shared.live.read().unwrap_or_else(PoisonError::into_inner);
         let mut places = Vec::new();
@@ -326,6 +344,16 @@ impl Blocks {
             }
         }
         Ok(places)
+    }
+
+    /// Closes the database as soon as what is under way has ended; others may open it then. Whatever is asked later fails.
+    pub fn close(&self) {
+        self.shared.database.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn database(&self) -> Result<Arc<Database>, BlocksError> {
+        let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner).clone();
+        database.ok_or(BlocksError::Closed)
     }
 
     /// While this is held, nothing is deleted.

@@ -156,8 +156,10 @@ pub(crate) fn walk(
         match nodes.get(key.as_slice()).attempt("walk")? {
             Some(node) => {
                 let links = peerage_dag::links(&cid, node.value().1);
-                waiting
-                    .extend(links.map_err(|error| BlocksError::Malformed { cid, source: Box::new(error) })?);
+                waiting.extend(links.map_err(|error| BlocksError::Malformed {
+                    cid: Box::new(cid),
+                    source: Box::new(error),
+                })?);
             }
             // A leaf in a file links to nothing.
             None if inlined(&cid).is_some() || is_here(transaction, &cid)? => {}

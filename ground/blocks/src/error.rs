@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use peerage_content::ReadError;
-use peerage_dag::Cid;
+use peerage_dag::{Cid, VerifyError};
 
 /// Why blocks cannot be had or kept.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum BlocksError {
         /// Where it is.
         path: PathBuf,
     },
+    /// The store was closed.
+    #[error("the block store is closed")]
+    Closed,
     /// The database says so.
     #[error("{attempt} in the block store")]
     Store {
@@ -28,14 +31,8 @@ pub enum BlocksError {
     #[error("read a block of a shared file")]
     InPlace(#[from] ReadError),
     /// The bytes are not what the CID names.
-    #[error("the block is not {cid}")]
-    Mismatch {
-        /// What it was said to be.
-        cid: Cid,
-        /// How it differs.
-        #[source]
-        source: peerage_dag::VerifyError,
-    },
+    #[error("a block is refused")]
+    Mismatch(#[source] Box<VerifyError>),
     /// A block that is longer than any peer would take.
     #[error("a block of {length} bytes is longer than {max} bytes, the most that peers take")]
     TooLong {
@@ -48,15 +45,15 @@ pub enum BlocksError {
     #[error("{missing} is missing below {root}: fetch it first")]
     Incomplete {
         /// What was to be pinned.
-        root: Cid,
+        root: Box<Cid>,
         /// The first block that is not here.
-        missing: Cid,
+        missing: Box<Cid>,
     },
     /// A block that cannot be understood, so that nobody knows what it links to.
     #[error("{cid} cannot be read as what it says it is")]
     Malformed {
         /// Which block.
-        cid: Cid,
+        cid: Box<Cid>,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -44,6 +44,10 @@ impl fmt::Debug for InPlace {
 }
 
 impl Source for InPlace {
+    fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     fn length(&self, leaf: Leaf) -> Option<usize> {
         let (_, length) = self.extent(leaf)?;
         let LeafFrame { prefix, suffix } = (self.frame)(length);

@@ -18,7 +18,7 @@ mod pins;
 mod shared;
 mod tables;
 
-pub use blocks::{Blocks, ContentId, Hold, Leaf, Source};
+pub use blocks::{Blocks, ContentId, Hold, Leaf, Source, WholeFile};
 pub use collect::Collected;
 pub use error::BlocksError;
 pub use in_place::InPlace;

@@ -51,7 +51,7 @@ impl Blocks {
             PinMode::Recursive => {
                 let mut seen = HashSet::new();
                 collect::walk(&transaction, root, &mut seen, &mut |missing| {
-                    Err(BlocksError::Incomplete { root: *root, missing: *missing })
+                    Err(BlocksError::Incomplete { root: Box::new(*root), missing: Box::new(*missing) })
                 })?;
             }
         }
@@ -88,7 +88,7 @@ impl Blocks {
         if is_here(transaction, cid)? {
             return Ok(());
         }
-        Err(BlocksError::Incomplete { root: *root, missing: *cid })
+        Err(BlocksError::Incomplete { root: Box::new(*root), missing: Box::new(*cid) })
     }
 }
 

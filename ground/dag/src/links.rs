@@ -55,8 +55,8 @@ mod tests {
     fn links_of_every_codec() {
         let (one, other) = (sha2_256(Codec::Raw, b"one"), sha2_256(Codec::DagPb, b"other"));
         let mut writer = NodeWriter::default();
-        writer.link(&one.to_bytes(), *b"a", 1);
-        writer.link(&other.to_bytes(), *b"b", 1);
+        writer.link(&one.to_bytes(), [&b"a"[..]], 1);
+        writer.link(&other.to_bytes(), [&b"b"[..]], 1);
         let (node, _) = writer.finish(&[]);
         assert_eq!(links(&sha2_256(Codec::DagPb, &node), &node).unwrap(), [one, other]);
         assert_eq!(links(&sha2_256(Codec::Raw, &node), &node).unwrap(), []);

@@ -408,6 +408,9 @@ impl Node {
             }
             self.0.resources.tasks.close();
             self.0.resources.tasks.wait().await;
+            if let Some(blocks) = self.0.blocks.clone() {
+                let _ = tokio::task::spawn_blocking(move || blocks.close()).await;
+            }
         };
         if tokio::time::timeout(STOP_MAX, stopping).await.is_err() {
             tracing::warn!("not everything ended in time");
