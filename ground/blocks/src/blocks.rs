@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use peerage_content::{ReadError, Store};
-use peerage_dag::{Cid, inlined};
+use peerage_dag::{BLOCK_LEN_MAX, Cid, inlined};
 use redb::backends::InMemoryBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
@@ -23,8 +23,6 @@ use crate::tables::{
 };
 use crate::{BlocksError, Dag, LeafSet, collect};
 
-/// The longest block that is kept or served, bytes: peers of bitswap take no more.
-pub(crate) const BLOCK_MAX: usize = 2 << 20;
 /// Memory in which the database keeps what was read last, bytes.
 const CACHE: usize = 8 << 20;
 
@@ -386,8 +384,8 @@ impl Drop for Hold {
 
 /// Keeps a block whole, as part of `transaction`; one that is here already counts as new.
 fn put(transaction: &WriteTransaction, cid: &Cid, bytes: &[u8]) -> Result<(), BlocksError> {
-    if bytes.len() > BLOCK_MAX {
-        return Err(BlocksError::TooLong { length: bytes.len(), max: BLOCK_MAX });
+    if bytes.len() > BLOCK_LEN_MAX {
+        return Err(BlocksError::TooLong { length: bytes.len(), max: BLOCK_LEN_MAX });
     }
     if inlined(cid).is_some() {
         return Ok(());
