@@ -2,6 +2,7 @@
 //!
 //! - [`faults`]: small disks, counters, what a process said and when.
 //! - [`homes`]: hosts behind routers of every kind, and an internet between them.
+//! - [`js`]: programs in JavaScript.
 //! - [`machines`]: two machines with a wire between them, good or bad.
 //! - [`namespace`]: a test runs in a network and process namespace of its own; nothing it starts outlives it.
 //! - [`process`]: a child whose output is waited for by content and deadline, never by sleeping.
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub mod faults;
 pub mod homes;
+pub mod js;
 pub mod machines;
 pub mod namespace;
 pub mod pair;
