@@ -58,8 +58,7 @@ fn path_between(hidden: Router, seeker: Router) -> String {
     let (mut hidden, hidden_id) = of(Home::new(1, hidden), 2, json!({}));
     let relayed = hidden.wait_for("a relay", |line| told(line, "reachable"));
     assert!(relayed.contains("p2p-circuit"), "{relayed}");
-    let dial = format!("{relayed}/p2p/{hidden_id}");
-    let (mut seeker, seeker_id) = of(Home::new(2, seeker), 3, json!({"dial": [dial]}));
+    let (mut seeker, seeker_id) = of(Home::new(2, seeker), 3, json!({"dial": [relayed]}));
     assert_eq!(seeker.wait_for("the hidden one", |line| connected(line, &hidden_id)), "relayed");
 
     // It tries three times before it says that there is no other way.

@@ -131,7 +131,7 @@ fn first_path(event: &OverlayEvent, of: peerage_identity::PeerId) -> Option<Path
 #[tokio::test]
 async fn a_peer_that_listens_nowhere_is_reached_through_a_relay() {
     let (_relay, mut hidden, mut seeker, relayed) =
-        around_a_relay(listening_on(2, &[]), listening_on(3, &[])).await;
+        Box::pin(around_a_relay(listening_on(2, &[]), listening_on(3, &[]))).await;
     assert_eq!(soon(seeker.dial(relayed.with_peer(hidden.id()))).await, Ok(hidden.id()));
     let (hidden_id, seeker_id) = (hidden.id(), seeker.id());
     assert_eq!(seeker.until(|event| first_path(event, hidden_id)).await, Path::Relayed);
@@ -144,7 +144,7 @@ async fn a_peer_that_listens_nowhere_is_reached_through_a_relay() {
 
 #[tokio::test]
 async fn two_that_can_reach_each_other_get_a_direct_connection_out_of_a_relayed_one() {
-    let (_relay, mut hidden, mut seeker, relayed) = around_a_relay(config(2), config(3)).await;
+    let (_relay, mut hidden, mut seeker, relayed) = Box::pin(around_a_relay(config(2), config(3))).await;
     assert_eq!(soon(seeker.dial(relayed.with_peer(hidden.id()))).await, Ok(hidden.id()));
     let hidden_id = hidden.id();
     seeker.until(|event| (first_path(event, hidden_id) == Some(Path::Direct)).then_some(())).await;
