@@ -40,6 +40,7 @@ fn config(settings: &Value) -> Result<OverlayConfig, Failure> {
     config.relay_server = settings["relay_server"] == true;
     config.relay_client = settings["relay_client"] == true;
     config.relay_after = Duration::ZERO;
+    config.limits.handshake = Duration::from_secs(5); // what a router drops is to be known soon
     config.mdns = settings["mdns"] == true;
     Ok(config)
 }
