@@ -1,4 +1,5 @@
 //! Two nodes behind routers of every kind, and a relay between them: a direct connection where the routers allow it, the relay's where not.
+//! And two on one network.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use peerage_e2e::homes::{Home, PUBLIC, PUBLIC_6, Router, internet};
+use peerage_e2e::namespace::add_lan;
 use peerage_e2e::{Process, alone};
 use serde_json::{Value, json};
 
@@ -118,4 +120,17 @@ fn two_symmetric_routers_leave_the_relay() {
 #[test]
 fn a_symmetric_and_a_port_restricted_router_leave_the_relay() {
     alone(|| assert_eq!(path_between(Symmetric, PortRestricted), "relayed"));
+}
+
+#[test]
+fn on_one_network_they_find_each_other_by_multicast() {
+    alone(|| {
+        add_lan();
+        let settings = |seed| json!({"seed": seed, "listen": ["/ip4/10.78.0.1/tcp/0"], "mdns": true});
+        let (mut ada, ada_id) = start("Ada", Command::new(node()), &settings(1));
+        let (mut ben, ben_id) = start("Ben", Command::new(node()), &settings(2));
+        for (here, other) in [(&mut ada, ben_id), (&mut ben, ada_id)] {
+            assert_eq!(here.wait_for("the other one", |line| connected(line, &other)), "direct");
+        }
+    });
 }
