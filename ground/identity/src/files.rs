@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// Permission bits of everybody but the owner.
-const OTHERS: u32 = 0o077;
+/// Permission bits of everybody but the owner: all of them, and those to write.
+const USED_BY_OTHERS: u32 = 0o077;
+const WRITTEN_BY_OTHERS: u32 = 0o022;
 
 /// Why a file of an identity cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +26,8 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
-    /// It holds a secret, and it is open to other users.
-    #[error("{path:?} is a secret that other users may use (its mode is {mode:03o})")]
+    /// Other users may read a secret, or write what this one relies on.
+    #[error("{path:?} is open to other users (its mode is {mode:03o})")]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -51,10 +52,19 @@ fn failed(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileE
     move |source| FileError::System { attempt, path, source }
 }
 
-/// The bytes of a file that is for its owner alone; `None` when there is none.
+/// The bytes of a file that nobody but its owner may read or write; `None` when there is none.
 pub(crate) fn read_secret(path: &Path, length_max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
+    read(path, USED_BY_OTHERS, length_max)
+}
+
+/// The bytes of a file that nobody but its owner may write; `None` when there is none.
+pub(crate) fn read_own(path: &Path, length_max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
+    read(path, WRITTEN_BY_OTHERS, length_max)
+}
+
+fn read(path: &Path, refused: u32, length_max: u64) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     let Some((file, found)) = open(path)? else { return Ok(None) };
-    if found.mode() & OTHERS != 0 {
+    if found.mode() & refused != 0 {
         return Err(FileError::Exposed { path: path.to_owned(), mode: found.mode() & 0o777 });
     }
     // As much room as there will be at most: a buffer that grows leaves copies of the secret behind.

@@ -250,6 +250,25 @@ mod tests {
         assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     }
 
+    /// What somebody sees who looks at any moment is what a process that is killed at that moment leaves.
+    #[test]
+    fn there_is_a_whole_key_or_none_at_any_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..300).map(|number| folder.path().join(number.to_string())).collect();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for path in &paths {
+                    NodeKey::load_or_create(path).unwrap();
+                }
+            });
+            for path in &paths {
+                while NodeKey::load(path).unwrap().is_none() {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+    }
+
     #[test]
     fn a_file_that_is_not_as_it_must_be_is_named_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();

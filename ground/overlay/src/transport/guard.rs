@@ -1,0 +1,154 @@
+//! Keeps from dialling private ranges on the word of others.
+//!
+//! What a stranger tells may name a printer of this network or a service of this machine. [`Guarded`] stands right before the sockets, beneath
+//! the resolution of names, so that nothing gets around it: an address of a private range is dialled only with a permit. Permits come
+//! from whom the user trusts for addresses: the user, and the local network about itself.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
+use libp2p::multiaddr::{Multiaddr, Protocol};
+
+use crate::address::{Scope, first_ip, scope};
+
+/// Permits that are remembered; the oldest go first.
+const PERMITS_MAX: usize = 1024;
+
+/// The private addresses that may be dialled. A cheap handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Permits {
+    all: bool,
+    given: Arc<Mutex<Given>>,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    known: HashSet<Multiaddr>,
+    order: VecDeque<Multiaddr>,
+}
+
+impl Permits {
+    /// `all`: every private address may be dialled.
+    pub(crate) fn new(all: bool) -> Self {
+        Self { all, given: Arc::default() }
+    }
+
+    /// `address` may be dialled from now on.
+    pub(crate) fn give(&self, address: &Multiaddr) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        let socket = socket(address);
+        if given.known.insert(socket.clone()) {
+            given.order.push_back(socket);
+        }
+        if given.order.len() > PERMITS_MAX
+            && let Some(oldest) = given.order.pop_front()
+        {
+            given.known.remove(&oldest);
+        }
+    }
+
+    fn covers(&self, address: &Multiaddr) -> bool {
+        let public = |ip| !matches!(scope(ip), Scope::Private | Scope::Machine);
+        let permitted = || {
+            let given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            given.known.contains(&socket(address))
+        };
+        self.all || first_ip(address).is_none_or(public) || permitted()
+    }
+}
+
+/// The address and port that a socket is opened to: the first two steps.
+fn socket(address: &Multiaddr) -> Multiaddr {
+    address
+        .iter()
+        .take_while(|step| {
+            matches!(step, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Tcp(_) | Protocol::Udp(_))
+        })
+        .collect()
+}
+
+/// Opens sockets where [`Permits`] let it.
+#[pin_project::pin_project]
+pub(crate) struct Guarded<T> {
+    #[pin]
+    inner: T,
+    permits: Permits,
+}
+
+impl<T> Guarded<T> {
+    pub(crate) fn new(inner: T, permits: Permits) -> Self {
+        Self { inner, permits }
+    }
+}
+
+fn refused() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "a private address that a stranger told is not dialled")
+}
+
+impl<T: Transport<Error = io::Error>> Transport for Guarded<T> {
+    type Output = T::Output;
+    type Error = io::Error;
+    type ListenerUpgrade = T::ListenerUpgrade;
+    type Dial = T::Dial;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
+        self.inner.listen_on(id, address)
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+        if !self.permits.covers(&address) {
+            return Err(TransportError::Other(refused()));
+        }
+        self.inner.dial(address, opts)
+    }
+
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
+        self.project().inner.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn private_addresses_need_a_permit_for_their_very_port() {
+        let permits = Permits::new(false);
+        assert!(permits.covers(&address("/ip4/8.8.8.8/tcp/4001")));
+        assert!(!permits.covers(&address("/ip4/192.168.1.1/tcp/80")));
+        assert!(!permits.covers(&address("/ip4/127.0.0.1/tcp/80")));
+        permits.give(&address(
+            "/ip4/192.168.1.1/tcp/4001/p2p/12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA",
+        ));
+        assert!(permits.covers(&address("/ip4/192.168.1.1/tcp/4001")));
+        assert!(permits.covers(&address("/ip4/192.168.1.1/tcp/4001/ws")));
+        assert!(!permits.covers(&address("/ip4/192.168.1.1/tcp/80")));
+        assert!(!permits.covers(&address("/ip4/192.168.1.1/udp/4001/quic-v1")));
+    }
+
+    #[test]
+    fn permits_are_bounded() {
+        let permits = Permits::new(false);
+        let nth = |n: usize| address(&format!("/ip4/10.0.0.1/tcp/{n}"));
+        (0..=PERMITS_MAX).for_each(|n| permits.give(&nth(n)));
+        assert!(!permits.covers(&nth(0)));
+        assert!(permits.covers(&nth(1)) && permits.covers(&nth(PERMITS_MAX)));
+        let given = permits.given.lock().unwrap();
+        assert_eq!((given.known.len(), given.order.len()), (PERMITS_MAX, PERMITS_MAX));
+    }
+}
