@@ -107,7 +107,10 @@ impl Ask {
             Method::GET | Method::HEAD => {}
             Method::OPTIONS => return hosts.site(host(head)?).map(|_| Self::Preflight),
             _ => {
-                return Err(Refusal::new(hyper::StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS"));
+                return Err(Refusal::new(
+                    hyper::StatusCode::METHOD_NOT_ALLOWED,
+                    "only GET, HEAD and OPTIONS",
+                ));
             }
         }
         let target = Target::of(head);

@@ -25,10 +25,15 @@ pub trait Backend: Send + Sync + 'static {
     fn in_place(&self, cid: &Cid) -> Option<Arc<dyn InPlace>>;
 
     /// Where a name points at, until the caller stops waiting.
-    fn resolve(&self, name: &Name, tried: &Tried) -> impl Future<Output = Result<Pointer, Unavailable>> + Send;
+    fn resolve(
+        &self,
+        name: &Name,
+        tried: &Tried,
+    ) -> impl Future<Output = Result<Pointer, Unavailable>> + Send;
 
     /// The signed record behind a name, valid and the latest that can be had.
-    fn record(&self, key: &PeerId, tried: &Tried) -> impl Future<Output = Result<Record, Unavailable>> + Send;
+    fn record(&self, key: &PeerId, tried: &Tried)
+    -> impl Future<Output = Result<Record, Unavailable>> + Send;
 
     /// What this node shares openly: by an info hash or a CID, and the names below, of which the first is the share's own.
     fn share(&self, id: &str, names: &[Vec<u8>]) -> Option<Shared>;
@@ -57,7 +62,10 @@ impl StoreFile {
     /// The file at this place in the store's layout; `None`: not all of it is verified, or it is no file.
     pub fn new(store: Arc<Store>, entry: usize) -> Option<Self> {
         let layout = store.layout();
-        layout.entries().get(entry).filter(|entry| matches!(entry.kind, peerage_content::EntryKind::File { .. }))?;
+        layout
+            .entries()
+            .get(entry)
+            .filter(|entry| matches!(entry.kind, peerage_content::EntryKind::File { .. }))?;
         let is_whole = layout.pieces_of(entry).all(|piece| store.is_verified(piece));
         is_whole.then_some(Self { store, entry })
     }
@@ -153,7 +161,9 @@ impl From<Unavailable> for Refusal {
         let message = unavailable.to_string();
         match unavailable {
             Unavailable::NotFound(_) => Self::not_found(message),
-            Unavailable::NobodyHasIt(_) => Self::new(StatusCode::BAD_GATEWAY, message).retry_after(RETRY_SECONDS),
+            Unavailable::NobodyHasIt(_) => {
+                Self::new(StatusCode::BAD_GATEWAY, message).retry_after(RETRY_SECONDS)
+            }
             Unavailable::Denied(_) => Self::new(StatusCode::GONE, message),
             Unavailable::Unlawful(_) => Self::new(StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, message),
             Unavailable::Malformed(_) => Self::malformed(message),

@@ -20,7 +20,7 @@ const READ: usize = 128 << 10;
 #[derive(Debug, Default)]
 pub struct Body {
     pub(crate) kind: Kind,
-    place: Option<OwnedSemaphorePermit>,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Where its bytes are.
@@ -89,7 +89,7 @@ impl Body {
 
     /// Keeps a place until the body is gone.
     pub(crate) fn holding(self, place: OwnedSemaphorePermit) -> Self {
-        Self { place: Some(place), ..self }
+        Self { _place: Some(place), ..self }
     }
 
     /// Bytes of it, where that is known.
@@ -105,7 +105,7 @@ impl Body {
 
 impl From<Kind> for Body {
     fn from(kind: Kind) -> Self {
-        Self { kind, place: None }
+        Self { kind, _place: None }
     }
 }
 
@@ -136,13 +136,16 @@ impl hyper::body::Body for Body {
             Kind::Stream(coming) => match ready!(coming.parts.poll_recv(context)) {
                 Some(Ok(part)) => Some(take(&mut coming.remaining, part)),
                 Some(Err(error)) => Some(Err(error)),
-                None if coming.remaining.is_some_and(|left| left > 0) => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                None if coming.remaining.is_some_and(|left| left > 0) => {
+                    Some(Err(io::ErrorKind::UnexpectedEof.into()))
+                }
                 None => None,
             },
         };
-        Poll::Ready(part.filter(|part| part.as_ref().is_ok_and(|bytes| !bytes.is_empty()) || part.is_err()).map(
-            |part| part.map(Frame::data),
-        ))
+        Poll::Ready(
+            part.filter(|part| part.as_ref().is_ok_and(|bytes| !bytes.is_empty()) || part.is_err())
+                .map(|part| part.map(Frame::data)),
+        )
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -62,6 +62,11 @@ impl<B: Backend> Gateway<B> {
         Self { backend: Arc::new(backend), config, places }
     }
 
+    /// What it stands on.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
     /// Answers a request, of which only the head counts. Never fails, and never takes longer than its patience.
     pub async fn answer(&self, head: &Parts) -> Response<Body> {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
@@ -111,7 +116,12 @@ impl<B: Backend> Gateway<B> {
     }
 
     /// What lies at the end of a path, in the form that was asked for.
-    async fn found(&self, blocks: &Blocks<B>, ask: &ContentAsk, found: &Found) -> Result<Response<Body>, Refusal> {
+    async fn found(
+        &self,
+        blocks: &Blocks<B>,
+        ask: &ContentAsk,
+        found: &Found,
+    ) -> Result<Response<Body>, Refusal> {
         let format = ask.negotiated.format;
         let tag = headers::tag(&found.cid, &format);
         let mut response = match format {
@@ -179,7 +189,11 @@ impl<B: Backend> Gateway<B> {
     async fn record(&self, blocks: &Blocks<B>, ask: &ContentAsk) -> Result<Response<Body>, Refusal> {
         let key = match &ask.root {
             Root::Ipns(Name::Key(key)) if ask.segments.is_empty() => key,
-            _ => return Err(Refusal::malformed("a record is of a key, without a path: /ipns/<key>?format=ipns-record")),
+            _ => {
+                return Err(Refusal::malformed(
+                    "a record is of a key, without a path: /ipns/<key>?format=ipns-record",
+                ));
+            }
         };
         let tried = Tried::default();
         let record = blocks.wait("record", &tried, blocks.backend().record(key, &tried)).await?;
@@ -237,7 +251,8 @@ fn max_age(ttl: Duration) -> String {
 /// Headers of forms that are saved, not shown.
 fn describe_format(ask: &ContentAsk, cid: &Cid, all: &mut HeaderMap) {
     let format = ask.negotiated.format;
-    let is_attachment = !matches!(format, Format::Encoded(Encoding::Json | Encoding::DagJson)) || ask.download;
+    let is_attachment =
+        !matches!(format, Format::Encoded(Encoding::Json | Encoding::DagJson)) || ask.download;
     let extension = format.extension().unwrap_or_default();
     let name = ask.filename.clone().unwrap_or_else(|| format!("{cid}.{extension}"));
     headers::set(all, CONTENT_DISPOSITION, &headers::disposition(is_attachment, Some(&name)));

@@ -1,18 +1,20 @@
 //! The gateway: content by its CID or name, for browsers, curl, and IPFS clients that verify for themselves.
 mod answer;
 mod archive;
-mod ask;
+pub mod ask;
 mod backend;
 mod blocks;
 mod body;
 mod car;
+mod front;
 mod gateway;
 mod headers;
 mod listing;
 mod media;
 mod path;
-mod redirects;
+pub mod redirects;
 mod refusal;
+mod server;
 mod source;
 mod tar;
 mod tree;
@@ -22,3 +24,4 @@ pub use backend::{Backend, InPlace, Pointer, Record, Shared, SharedEntry, StoreF
 pub use body::Body;
 pub use gateway::{Config, Gateway};
 pub use refusal::Refusal;
+pub use server::{Limits, serve};

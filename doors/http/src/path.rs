@@ -69,7 +69,8 @@ impl Found {
         name: &[u8],
     ) -> Result<Cid, Lost> {
         let shown = String::from_utf8_lossy(name);
-        let missing = |what: &str| Lost::NoSuchName(Refusal::not_found(format!("{} {what} {shown:?}", self.cid)));
+        let missing =
+            |what: &str| Lost::NoSuchName(Refusal::not_found(format!("{} {what} {shown:?}", self.cid)));
         match Entity::of(&self.cid, block)? {
             Entity::Directory { .. } => {}
             Entity::Link(_) => return Err(missing("is a symbolic link: below it is no")),
@@ -99,7 +100,9 @@ async fn lookup<B: Backend>(
         if let Some(link) = part.links.into_iter().find(|link| link.name == name) {
             return Ok(Some(link.cid));
         }
-        walk.push(part.shards.into_iter().map(|shard| Waiting::new(shard, waiting.depth + 1, 0..0)).collect())?;
+        walk.push(
+            part.shards.into_iter().map(|shard| Waiting::new(shard, waiting.depth + 1, 0..0)).collect(),
+        )?;
     }
     Ok(None)
 }

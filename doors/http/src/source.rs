@@ -57,7 +57,9 @@ impl<B: Backend> Source<B> {
                 let mut span = Span { file: file.clone(), range: 0..wanted };
                 span.read().map_err(|error| Refusal::not_found(error.to_string()))
             }
-            Self::Tree { root, length, .. } => tree::start(blocks, root, *length, wanted).await.map(Bytes::from),
+            Self::Tree { root, length, .. } => {
+                tree::start(blocks, root, *length, wanted).await.map(Bytes::from)
+            }
         }
     }
 
@@ -65,7 +67,12 @@ impl<B: Backend> Source<B> {
     ///
     /// # Errors
     /// 404: the file on disk is something else by now; 412, 416.
-    pub(crate) fn answer(self, conditions: &Conditions, tag: &str, media: &str) -> Result<Response<Body>, Refusal> {
+    pub(crate) fn answer(
+        self,
+        conditions: &Conditions,
+        tag: &str,
+        media: &str,
+    ) -> Result<Response<Body>, Refusal> {
         let length = self.length();
         let part = match headers::judge(conditions, tag, length)? {
             Verdict::Unchanged => return Ok(unchanged(tag)),
@@ -128,11 +135,14 @@ impl<B: Backend> Source<B> {
         let whole = self.length();
         let head = |range: &Range<u64>| {
             let (first, last) = (range.start, range.end - 1);
-            format!("\r\n--{boundary}\r\nContent-Type: {media}\r\nContent-Range: bytes {first}-{last}/{whole}\r\n\r\n")
+            format!(
+                "\r\n--{boundary}\r\nContent-Type: {media}\r\nContent-Range: bytes {first}-{last}/{whole}\r\n\r\n"
+            )
         };
         let parts: Vec<_> = ranges.into_iter().map(|range| (head(&range), range)).collect();
         let end = format!("\r\n--{boundary}--\r\n");
-        let bytes = parts.iter().map(|(head, range)| head.len() as u64 + range.end - range.start).sum::<u64>();
+        let bytes =
+            parts.iter().map(|(head, range)| head.len() as u64 + range.end - range.start).sum::<u64>();
         let length = bytes + end.len() as u64;
         let body = stream(Some(length), |out| async move {
             for (head, range) in parts {

@@ -6,9 +6,9 @@ use std::ops::Range;
 use bytes::Bytes;
 use cid::Cid;
 use hyper::StatusCode;
+use peerage_dag::Codec;
 use peerage_dag::pb::Node;
 use peerage_dag::unixfs::{Data, Kind, Metadata};
-use peerage_dag::Codec;
 use tokio::sync::mpsc;
 
 use crate::Refusal;
@@ -141,7 +141,11 @@ fn file_part(waiting: &Waiting, block: &Bytes, range: &Range<u64>) -> Result<Fil
 
 /// A part has to be as long as its parent says: else a range would be cut in the wrong place.
 fn check_length(cid: &Cid, span: &Range<u64>, length: u64) -> Result<(), Refusal> {
-    if span.end - span.start == length { Ok(()) } else { Err(malformed(cid, "of another length than its parent says")) }
+    if span.end - span.start == length {
+        Ok(())
+    } else {
+        Err(malformed(cid, "of another length than its parent says"))
+    }
 }
 
 /// Those of the bytes, the first of which lies at `start`, that lie in the range.
@@ -290,7 +294,9 @@ pub(crate) async fn list<B: Backend>(
             links.truncate(most);
             return Ok((links, true));
         }
-        walk.push(part.shards.into_iter().map(|shard| Waiting::new(shard, waiting.depth + 1, 0..0)).collect())?;
+        walk.push(
+            part.shards.into_iter().map(|shard| Waiting::new(shard, waiting.depth + 1, 0..0)).collect(),
+        )?;
     }
     Ok((links, false))
 }

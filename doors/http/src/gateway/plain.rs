@@ -43,13 +43,17 @@ impl<B: Backend> Gateway<B> {
                     }
                     Entity::Other(code) => {
                         let format = encoding_of(code).map(Format::Encoded).ok_or_else(|| {
-                            Refusal::not_acceptable(format!("codec {code:#x} is not known: ask with ?format=raw"))
+                            Refusal::not_acceptable(format!(
+                                "codec {code:#x} is not known: ask with ?format=raw"
+                            ))
                         })?;
                         let media = format.media_type().unwrap_or_default();
                         let tag = headers::tag(&found.cid, &Format::Plain);
                         Source::<B>::Memory(block).answer(&ask.conditions, &tag, media)?
                     }
-                    Entity::Directory { .. } | Entity::File { .. } => self.directory(blocks, ask, found).await?,
+                    Entity::Directory { .. } | Entity::File { .. } => {
+                        self.directory(blocks, ask, found).await?
+                    }
                 }
             }
         };
@@ -165,7 +169,9 @@ impl<B: Backend> Gateway<B> {
         match rules.follow(&path, ask.target.query.as_deref()) {
             None => Err(refusal),
             Some(Followed::Redirect { status, location }) => Ok(redirect(status, &location)),
-            Some(Followed::Rewrite { status, path }) => self.rewritten(blocks, ask, site, status, &path).await,
+            Some(Followed::Rewrite { status, path }) => {
+                self.rewritten(blocks, ask, site, status, &path).await
+            }
         }
     }
 
@@ -214,7 +220,8 @@ pub(super) async fn is_json<B: Backend>(
         return Ok(true);
     }
     let start = file.start(blocks, media::SNIFF_LENGTH).await?;
-    Ok(matches!(start.trim_ascii_start().first(), Some(b'{' | b'[')) && media::by_content(&start).starts_with("text/plain"))
+    Ok(matches!(start.trim_ascii_start().first(), Some(b'{' | b'['))
+        && media::by_content(&start).starts_with("text/plain"))
 }
 
 fn entry(link: Link) -> Entry {
