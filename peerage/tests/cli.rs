@@ -9,6 +9,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -74,7 +75,7 @@ fn assert_status(output: &Output, status: i32) {
     assert_eq!(output.status.code(), Some(status), "out: {}\nerr: {}", out(output), err(output));
 }
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "share",
     "get",
     "up",
@@ -89,6 +90,8 @@ const COMMANDS: [&str; 17] = [
     "limit",
     "hash",
     "inspect",
+    "id",
+    "contact",
     "config",
     "completions",
     "man",
@@ -145,6 +148,9 @@ fn bad_values_are_bad_usage() {
         (&["share", "x", "--web-seed", "example.com/x"], "web seed URL names no protocol"),
         (&["share", "x", "--web-seed", "file:///etc/passwd"], "web seed protocol \"file\" is not supported"),
         (&["config", "set", "lissten", "x"], "there is no key"),
+        (&["contact", "add", "a/b", PEER], "cannot stand in a name"),
+        (&["contact", "add", "laptop", "12D3KooW"], "<PEERID>"),
+        (&["contact", "add", "laptop", MISTYPED], "no node has the peer id"),
     ] {
         let output = run(args);
         assert_status(&output, 2);
@@ -238,6 +244,108 @@ async fn the_configuration_is_shown_changed_and_checked() {
     assert!(err(&output).contains("config.toml is not valid\n  caused by: line 1: "), "{}", err(&output));
     assert_status(&home.run(&["config", "path"]), 0);
     assert_status(&home.run(&["ls", "--config", "/nowhere.toml"]), 1);
+}
+
+/// A peer id, and what becomes of it by a slip of the pen.
+const PEER: &str = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq";
+const MISTYPED: &str = "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pr";
+const OTHER: &str = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+
+#[test]
+fn a_node_has_one_peer_id() {
+    let home = Home::new();
+    let run = |args: &[&str]| home.command(args).output().unwrap();
+    let first = run(&["id"]);
+    assert_status(&first, 0);
+    assert!(out(&first).starts_with("12D3KooW"), "{}", out(&first));
+    assert!(err(&first).contains("Its key is new, in "), "{}", err(&first));
+    let second = run(&["id"]);
+    assert_eq!((out(&second), err(&second)), (out(&first), String::new()));
+    let view = &objects(&run(&["id", "--json"]))[0];
+    assert_eq!(view["peer_id"], out(&first).trim_end());
+    assert_eq!(view["public_key"].as_str().unwrap().len(), 48);
+    let key = view["key_file"].as_str().unwrap();
+    assert_eq!(fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_ne!(out(&Home::new().command(&["id"]).output().unwrap()), out(&first));
+
+    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    let exposed = run(&["id"]);
+    assert_status(&exposed, 1);
+    assert_eq!(out(&exposed), "");
+    assert!(err(&exposed).contains("is open to other users (its mode is 644)"), "{}", err(&exposed));
+    assert!(err(&exposed).contains("chmod 600"), "{}", err(&exposed));
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(key, "nonsense").unwrap();
+    let broken = run(&["id"]);
+    assert_status(&broken, 1);
+    assert!(err(&broken).contains("holds no key of a node"), "{}", err(&broken));
+    assert!(err(&broken).contains("hint: move "), "{}", err(&broken));
+    assert_eq!(fs::read(key).unwrap(), b"nonsense");
+}
+
+#[test]
+fn contacts_are_named_let_in_and_kept_out() {
+    let home = Home::new();
+    let run = |args: &[&str]| home.command(args).output().unwrap();
+    let list = || out(&run(&["contact", "ls"]));
+    let empty = run(&["contact", "ls"]);
+    assert_status(&empty, 0);
+    assert_eq!(out(&empty), "");
+    assert!(err(&empty).contains("peerage contact add NAME PEERID"), "{}", err(&empty));
+
+    assert_status(&run(&["contact", "add", "Zoë's phone", PEER]), 0);
+    assert_status(&run(&["contact", "allow", OTHER]), 0);
+    assert_eq!(
+        list(),
+        format!(
+            "name         state    peer id\nZoë's phone  contact  {PEER}\n-            allowed  {OTHER}\n"
+        )
+    );
+    let denied = run(&["contact", "deny", "ZOË'S PHONE", "--json"]);
+    assert_eq!(
+        objects(&denied),
+        [json!({ "event": "contact_denied", "name": "Zoë's phone", "peer_id": PEER })]
+    );
+    let listed = objects(&run(&["contact", "ls", "--json"]));
+    assert_eq!((&listed[0]["state"], &listed[0]["addresses"]), (&json!("denied"), &json!([])));
+    assert!(listed[0]["added"].as_u64().unwrap() > 0);
+    assert_eq!(
+        listed[1],
+        json!({ "name": null, "peer_id": OTHER, "state": "allowed", "added": null, "addresses": [] })
+    );
+    assert_status(&run(&["contact", "allow", "Zoë's phone"]), 0);
+    assert_status(&run(&["contact", "remove", OTHER]), 0);
+    assert_eq!(list().lines().skip(1).collect::<Vec<_>>(), [format!("Zoë's phone  contact  {PEER}")]);
+    assert_status(&run(&["contact", "rm", "Zoë's phone"]), 0);
+    assert_eq!(list(), "");
+}
+
+#[test]
+fn a_contact_that_cannot_be_is_refused_with_what_helps() {
+    let home = Home::new();
+    let run = |args: &[&str]| home.command(args).output().unwrap();
+    assert_status(&run(&["contact", "add", "laptop", PEER]), 0);
+    let own = out(&run(&["id"]));
+    for (args, status, error, hint) in [
+        (["add", "laptop", OTHER], 1, "is already the name of", "peerage contact remove 'laptop'"),
+        (["add", "phone", PEER], 1, "is known already, as laptop", "peerage contact remove 'laptop'"),
+        (["add", "me", own.trim_end()], 2, "is this node itself", "peerage id"),
+    ] {
+        let output = run(&[&["contact"], &args[..]].concat());
+        assert_status(&output, status);
+        assert!(err(&output).contains(error) && err(&output).contains(hint), "{}", err(&output));
+    }
+    for verb in ["remove", "allow", "deny"] {
+        let output = run(&["contact", verb, "nobody"]);
+        assert_status(&output, 1);
+        assert!(err(&output).starts_with("error: nobody is no contact\n"), "{}", err(&output));
+    }
+    assert_eq!(out(&run(&["contact", "ls"])).lines().count(), 2);
+    let book = home.path().join(".local/share/peerage/identity/contacts.json");
+    fs::write(&book, "{").unwrap();
+    let output = run(&["contact", "ls"]);
+    assert_status(&output, 1);
+    assert!(err(&output).contains("contacts.json\" holds no contacts"), "{}", err(&output));
 }
 
 #[test]

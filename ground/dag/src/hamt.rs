@@ -37,6 +37,16 @@ impl Fanout {
         1 << self.bits
     }
 
+    /// Bits of the hash that a level takes.
+    pub(crate) fn bits(self) -> u32 {
+        self.bits
+    }
+
+    /// Levels that the bits of a hash suffice for.
+    pub(crate) fn levels(self) -> u32 {
+        u64::BITS / self.bits
+    }
+
     /// Hexadecimal digits that a bucket's number takes in the names of links.
     pub(crate) fn digits(self) -> usize {
         self.bits.div_ceil(4) as usize
@@ -51,6 +61,14 @@ impl Fanout {
     /// A bucket's number as it begins the names of links.
     pub(crate) fn prefix(self, bucket: usize) -> String {
         format!("{bucket:0width$X}", width = self.digits())
+    }
+
+    /// Reads the prefix of a link's name: the bucket, and the name behind it (none for a shard of the next level).
+    pub(crate) fn split(self, name: &[u8]) -> Option<(usize, &[u8])> {
+        let (prefix, name) = name.split_at_checked(self.digits())?;
+        let text = str::from_utf8(prefix).ok()?;
+        let bucket = usize::from_str_radix(text, 16).ok()?;
+        (bucket < self.buckets() && self.prefix(bucket) == text).then_some((bucket, name))
     }
 }
 
@@ -148,6 +166,18 @@ mod tests {
         assert_eq!(fanout.bucket(u64::MAX, 5), Some(1023));
         assert_eq!(fanout.bucket(u64::MAX, 6), None);
         assert_eq!(Fanout::new(256).unwrap().bucket(0xab, 7), Some(0xab));
+    }
+
+    #[test]
+    fn a_prefix_has_one_form() {
+        let fanout = Fanout::new(256).unwrap();
+        assert_eq!(fanout.split(b"0Afile"), Some((10, &b"file"[..])));
+        assert_eq!(fanout.split(b"FF"), Some((255, &b""[..])));
+        for name in [&b"0afile"[..], b"+Afile", b"A", b"", b"G0x", b"\xc3\xa9x"] {
+            assert_eq!(fanout.split(name), None, "{name:?}");
+        }
+        assert_eq!(Fanout::new(8).unwrap().split(b"8x"), None);
+        assert_eq!(Fanout::new(1024).unwrap().split(b"3FFx"), Some((1023, &b"x"[..])));
     }
 
     #[test]

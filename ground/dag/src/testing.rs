@@ -8,7 +8,9 @@ use cid::Cid;
 use sha2::{Digest, Sha256};
 
 use crate::file::{Built, Sink};
-use crate::{Profile, file};
+use crate::pb::{Link, Node};
+use crate::unixfs::Data;
+use crate::{Codec, Profile, file, sha2_256};
 
 /// Blocks by their names. Taking one in checks that it has that name.
 #[derive(Debug, Default)]
@@ -84,4 +86,24 @@ pub(crate) fn key_stream_names(seed: &str, count: usize, length: usize, last: us
     let mut names: Vec<_> = (1..count).map(|_| name(length)).collect();
     names.push(name(last));
     names
+}
+
+impl Blocks {
+    /// A node as nobody should write one.
+    pub(crate) fn node(&mut self, data: &Data<'_>, links: &[(&str, Cid)]) -> Cid {
+        let links = links.iter().map(|&(name, cid)| Link { cid, name: Some(name.as_bytes()), tsize: None });
+        let data = data.encode();
+        let node = Node { links: links.collect(), data: Some(&data) };
+        let block = node.encode();
+        let cid = sha2_256(Codec::DagPb, &block);
+        self.put(cid, block);
+        cid
+    }
+
+    /// A raw block.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Cid {
+        let cid = sha2_256(Codec::Raw, bytes);
+        self.put(cid, bytes.to_vec());
+        cid
+    }
 }

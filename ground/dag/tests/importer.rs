@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod node;
+
 use std::sync::LazyLock;
 
 use peerage_dag::unixfs::{Metadata, Mtime};
@@ -208,25 +207,8 @@ fn hash_file(profile: &Profile, size: u64, metadata: &Metadata) -> Built {
 
 /// Asks the importer, one line a case.
 fn import(cases: &[Case]) -> Vec<Value> {
-    let node = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/js/node");
-    let mut node = Command::new(node)
-        .arg("import.mjs")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("e2e/js/node runs");
-    let mut input = node.stdin.take().unwrap();
-    let lines: Vec<_> = cases.iter().map(in_json).collect();
-    let writer = std::thread::spawn(move || lines.iter().for_each(|line| writeln!(input, "{line}").unwrap()));
-    let output = node.wait_with_output().unwrap();
-    assert!(output.status.success(), "import.mjs failed: see above");
-    writer.join().unwrap();
-    output
-        .stdout
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
+    let input: String = cases.iter().map(|case| format!("{}\n", in_json(case))).collect();
+    node::lines(&node::run("import.mjs", &[], input.into_bytes()))
 }
 
 fn in_json(case: &Case) -> Value {

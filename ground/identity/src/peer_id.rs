@@ -73,6 +73,12 @@ impl PeerId {
         PublicKey::from_protobuf(multihash.digest()).ok()
     }
 
+    /// Whether a node can have this id: one that should hold a key and was mistyped often holds none.
+    pub fn is_possible(self) -> bool {
+        let multihash: &Multihash<64> = self.0.as_ref();
+        multihash.code() != IDENTITY || self.public_key().is_some()
+    }
+
     pub(crate) fn of(key: &libp2p_identity::PublicKey) -> Self {
         Self(key.to_peer_id())
     }
@@ -168,6 +174,11 @@ mod tests {
         let key = NodeKey::from_seed([3; 32]);
         assert_eq!(key.peer_id().public_key(), Some(key.public()));
         assert_eq!(RSA.parse::<PeerId>().unwrap().public_key(), None);
+        assert!(key.peer_id().is_possible() && RSA.parse::<PeerId>().unwrap().is_possible());
+        // y = 2 is on no point of the curve.
+        let mut mistyped = key.peer_id().to_bytes();
+        mistyped[6..].copy_from_slice(&[&[2][..], &[0; 31]].concat());
+        assert!(!PeerId::from_bytes(&mistyped).unwrap().is_possible());
     }
 
     #[test]

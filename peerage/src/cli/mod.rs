@@ -4,11 +4,13 @@
 //! an exit status. What needs a node asks [`session`] for one, here or in the daemon.
 
 mod config;
+mod contact;
 mod flags;
 mod follow;
 mod generate;
 mod get;
 mod hash;
+mod id;
 mod inspect;
 mod list;
 mod manage;
@@ -92,6 +94,8 @@ enum Command {
     Limit(manage::Limit),
     Hash(hash::HashPath),
     Inspect(inspect::Inspect),
+    Id(id::Id),
+    Contact(contact::ContactCommand),
     Config(config::ConfigCommand),
     Completions(generate::Completions),
     Man(generate::Man),
@@ -208,6 +212,8 @@ async fn brief(app: &App, command: Command) -> Result<u8> {
         Command::Verify(args) => manage::verify(app, args).await,
         Command::Limit(args) => manage::limit(app, args).await,
         Command::Inspect(args) => inspect::run(app, args).await,
+        Command::Id(args) => id::run(app, &args),
+        Command::Contact(args) => contact::run(app, args),
         Command::Completions(args) => generate::completions(app, &args),
         Command::Man(args) => generate::man(app, &args),
         Command::Config(args) => config::run(args, &app.global, app.ui),

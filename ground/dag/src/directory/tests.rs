@@ -94,3 +94,8 @@ proptest! {
         prop_assert_eq!(of_names(&profile, &names), of_names(&profile, &sorted));
     }
 }
+
+#[test]
+fn an_entry_is_small() {
+    assert!(size_of::<Entry>() <= 32);
+}

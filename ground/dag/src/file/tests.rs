@@ -23,7 +23,7 @@ fn sizes_of_trees_count_every_block() {
     let bytes: Vec<u8> = (0..105).collect();
     let built = blocks.file(&profile, &bytes);
     assert_eq!(built.size, 105);
-    assert_eq!(built.tsize, blocks.0.values().map(|block| block.len() as u64).sum());
+    assert_eq!(built.tsize, blocks.0.values().map(|block| block.len() as u64).sum::<u64>());
     // 11 leaves, 4 nodes above them, 2 above those, and the root.
     assert_eq!(blocks.0.len(), 11 + 4 + 2 + 1);
 }
