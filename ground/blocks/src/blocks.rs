@@ -260,8 +260,19 @@ impl Blocks {
     pub fn file(&self, root: &Cid) -> Result<Option<WholeFile>, BlocksError> {
         let transaction = self.read()?;
         let files = transaction.open_table(FILES).attempt("look for a file")?;
-        let found = self.places_in(&files, root, |entry| entry)?.into_iter().next();
-        Ok(found.map(|(source, entry)| WholeFile { store: source.store().clone(), entry: entry as usize }))
+        let whole = |source: Arc<dyn Source>, entry: u32| WholeFile {
+            store: source.store().clone(),
+            entry: entry as usize,
+        };
+        if let Some((source, entry)) = self.places_in(&files, root, |entry| entry)?.into_iter().next() {
+            return Ok(Some(whole(source, entry)));
+        }
+        let leaves = transaction.open_table(LEAVES).attempt("look for a file")?;
+        let mut places = self.places_in(&leaves, root, leaf_at)?.into_iter();
+        // A leaf is a file if nothing comes after it.
+        let next = |leaf: Leaf| Leaf { number: leaf.number + 1, ..leaf };
+        let only = places.find(|(source, leaf)| leaf.number == 0 && source.length(next(*leaf)).is_none());
+        Ok(only.map(|(source, leaf)| whole(source, leaf.entry)))
     }
 
     /// Bytes of all blocks that are kept whole.

@@ -31,7 +31,8 @@ pub(crate) fn add(
         table.insert(key.as_slice(), (leaf.entry, leaf.number)).attempt("keep leaves")?;
     }
     let mut files = transaction.open_table(FILES).attempt("keep files")?;
-    for (cid, entry) in &dag.files {
+    // A file of one leaf is found as that.
+    for (cid, entry) in dag.files.iter().filter(|(_, entry)| !leaves.is_leaf(*entry)) {
         files.insert(place_key(&hash_key(cid), id).as_slice(), entry).attempt("keep files")?;
     }
     let mut contents = transaction.open_table(CONTENTS).attempt("keep a content")?;
