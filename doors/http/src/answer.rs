@@ -67,7 +67,6 @@ pub(crate) fn redirect(status: StatusCode, location: &str) -> Response<Body> {
 pub(crate) fn refused(refusal: &Refusal) -> Response<Body> {
     let mut response = line(refusal.status, refusal.message.clone());
     let all = response.headers_mut();
-    headers::allow_all_origins(all);
     if let Some(seconds) = refusal.retry_after {
         all.insert(RETRY_AFTER, seconds.into());
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cid::Cid;
 use hyper::StatusCode;
+use peerage_dag::Listed;
 use peerage_dag::unixfs::Metadata;
 
 use crate::Refusal;
@@ -11,7 +12,7 @@ use crate::blocks::Blocks;
 use crate::listing::ENTRIES_MAX;
 use crate::path::Found;
 use crate::tar::{self, Attributes, Item};
-use crate::tree::{self, Entity, Link, Sink, malformed};
+use crate::tree::{self, Entity, Sink, malformed};
 
 /// Directories above each other in an archive.
 const DEPTH_MAX: usize = 256;
@@ -21,7 +22,7 @@ const FOLDER_MAX: usize = 100 * ENTRIES_MAX;
 /// A directory whose entries are being sent.
 struct Folder {
     path: Vec<u8>,
-    left: std::vec::IntoIter<Link>,
+    left: std::vec::IntoIter<Listed>,
 }
 
 /// Sends what lies at a path, with all in it, below the name `root`.
@@ -38,9 +39,6 @@ pub(crate) async fn pour<B: Backend>(
     let root = root.as_bytes().to_vec();
     let mut folders: Vec<_> = item(blocks, &found.cid, block, root, out).await?.into_iter().collect();
     while let Some(folder) = folders.last_mut() {
-        if out.is_closed() {
-            return Ok(());
-        }
         let Some(link) = folder.left.next() else {
             folders.pop();
             continue;
@@ -56,7 +54,7 @@ pub(crate) async fn pour<B: Backend>(
             folders.push(folder);
         }
     }
-    out.send(Bytes::from_static(&tar::END)).await;
+    out.send(&tar::END[..]).await;
     Ok(())
 }
 
@@ -81,17 +79,17 @@ async fn item<B: Backend>(
 ) -> Result<Option<Folder>, Refusal> {
     match Entity::of(cid, block)? {
         Entity::File { length, metadata } => {
-            out.send(tar::head(&path, Item::File(length), attributes(&metadata)).into()).await;
-            tree::pour(blocks, cid, length, 0..length, out).await?;
-            out.send(Bytes::from_static(tar::padding(length))).await;
+            out.send(tar::head(&path, Item::File(length), attributes(&metadata))).await;
+            tree::pour(blocks, cid, 0..length, out).await?;
+            out.send(tar::padding(length)).await;
             Ok(None)
         }
         Entity::Link(target) => {
-            out.send(tar::head(&path, Item::Link(&target), Attributes::default()).into()).await;
+            out.send(tar::head(&path, Item::Link(&target), Attributes::default())).await;
             Ok(None)
         }
         Entity::Directory { metadata } => {
-            out.send(tar::head(&path, Item::Folder, attributes(&metadata)).into()).await;
+            out.send(tar::head(&path, Item::Folder, attributes(&metadata))).await;
             let (links, is_cut) = tree::list(blocks, cid, FOLDER_MAX).await?;
             if is_cut {
                 let message = format!("{cid} has more than {FOLDER_MAX} entries");

@@ -144,6 +144,7 @@ impl Ask {
                 }
             }
             "share" if !name.is_empty() => {
+                refuse_other_sites(&head.headers)?;
                 let (segments, is_folder) = segments(rest)?;
                 let conditions = Conditions::of(&head.headers);
                 let (id, target) = (text(name)?, target.clone());
@@ -342,6 +343,16 @@ fn scheme(head: &Parts) -> &'static str {
     let https =
         single(&head.headers, "x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
     if https { "https" } else { "http" }
+}
+
+/// A page of another site could find out what is shared here, if only by whether an image loads.
+fn refuse_other_sites(headers: &HeaderMap) -> Result<(), Refusal> {
+    match single(headers, "sec-fetch-site") {
+        None | Some("same-origin" | "none") => Ok(()),
+        Some(_) => {
+            Err(Refusal::new(hyper::StatusCode::FORBIDDEN, "another site asks for what is shared here"))
+        }
+    }
 }
 
 /// The value of a header that is there exactly once and is text.

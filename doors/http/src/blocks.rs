@@ -1,7 +1,5 @@
 //! Blocks of a backend, with a limit to how long anybody waits for them.
 
-use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +14,6 @@ use crate::backend::{Backend, RETRY_SECONDS, Tried, Unavailable};
 
 /// Blocks that are fetched ahead of the one that is sent.
 const AHEAD: usize = 6;
-/// Blocks that may wait to be walked: a small tree may link to the same blocks over and over.
-const WAITING_MAX: usize = 1 << 16;
 
 /// The backend, as one request sees it.
 #[derive(Debug)]
@@ -95,61 +91,41 @@ impl<B: Backend> Blocks<B> {
     }
 }
 
-/// A walk over blocks, depth first and in order, that fetches ahead.
+/// Blocks that are fetched ahead of those that are needed.
 #[derive(Debug)]
-pub(crate) struct Walk<B> {
+pub(crate) struct Ahead<B> {
     blocks: Blocks<B>,
-    waiting: VecDeque<Waiting>,
+    fetches: Vec<(Cid, AbortOnDropHandle<Result<Bytes, Refusal>>)>,
 }
 
-/// A block that is to be visited.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) cid: Cid,
-    /// Blocks above it.
-    pub(crate) depth: usize,
-    /// The bytes of the file that it holds, if it is part of one.
-    pub(crate) span: Range<u64>,
-    fetch: Option<AbortOnDropHandle<Result<Bytes, Refusal>>>,
-}
-
-impl Waiting {
-    pub(crate) fn new(cid: Cid, depth: usize, span: Range<u64>) -> Self {
-        Self { cid, depth, span, fetch: None }
-    }
-}
-
-impl<B: Backend> Walk<B> {
-    pub(crate) fn new(blocks: Blocks<B>) -> Self {
-        Self { blocks, waiting: VecDeque::new() }
+impl<B: Backend> Ahead<B> {
+    pub(crate) fn new(blocks: &Blocks<B>) -> Self {
+        Self { blocks: blocks.clone(), fetches: Vec::new() }
     }
 
-    /// These come next, in their order.
+    /// A block, while those that are needed next are on their way.
     ///
     /// # Errors
-    /// 422: too many.
-    pub(crate) fn push(&mut self, children: Vec<Waiting>) -> Result<(), Refusal> {
-        if self.waiting.len() + children.len() > WAITING_MAX {
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the tree is too wide"));
+    /// As [`Blocks::get`].
+    pub(crate) async fn get<'a>(
+        &mut self,
+        cid: &Cid,
+        upcoming: impl Iterator<Item = &'a Cid>,
+    ) -> Result<Bytes, Refusal> {
+        let next: Vec<_> = upcoming.filter(|next| *next != cid).take(AHEAD).copied().collect();
+        self.fetches.retain(|(own, _)| own == cid || next.contains(own));
+        for next in next {
+            if !self.fetches.iter().any(|(own, _)| *own == next) {
+                let blocks = self.blocks.clone();
+                let fetch = tokio::spawn(async move { blocks.get(&next).await });
+                self.fetches.push((next, AbortOnDropHandle::new(fetch)));
+            }
         }
-        children.into_iter().rev().for_each(|child| self.waiting.push_front(child));
-        Ok(())
-    }
-
-    /// The next block; `None`: there is none.
-    pub(crate) async fn next(&mut self) -> Option<Result<(Waiting, Bytes), Refusal>> {
-        for waiting in self.waiting.iter_mut().take(AHEAD).filter(|waiting| waiting.fetch.is_none()) {
-            let (blocks, cid) = (self.blocks.clone(), waiting.cid);
-            let fetch = tokio::spawn(async move { blocks.get(&cid).await });
-            waiting.fetch = Some(AbortOnDropHandle::new(fetch));
-        }
-        let mut next = self.waiting.pop_front()?;
-        let fetched = match next.fetch.take() {
-            Some(fetch) => fetch.await.unwrap_or_else(|_| {
-                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the task that fetches blocks ended"))
-            }),
-            None => self.blocks.get(&next.cid).await,
+        let Some(at) = self.fetches.iter().position(|(own, _)| own == cid) else {
+            return self.blocks.get(cid).await;
         };
-        Some(fetched.map(|block| (next, block)))
+        self.fetches.swap_remove(at).1.await.unwrap_or_else(|_| {
+            Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the task that fetches blocks ended"))
+        })
     }
 }

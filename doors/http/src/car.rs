@@ -3,19 +3,18 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cid::Cid;
-use peerage_dag::Codec;
-use peerage_dag::pb::Node;
+use peerage_dag::{FileWalk, Listing, Traversal, WalkError, car};
 
 use crate::Refusal;
 use crate::ask::{CarAsk, DagScope};
 use crate::backend::Backend;
-use crate::blocks::{Blocks, Waiting, Walk};
+use crate::blocks::{Ahead, Blocks};
 use crate::path::Found;
-use crate::tree::{Entity, Sink, below_in_file, directory_part, malformed};
+use crate::tree::{Entity, Sink, malformed};
 
-/// Sends what was asked for: the blocks of the path, then those at its end.
+/// Sends what was asked for: the blocks of the path, then those at its end, the first of which is `block`.
 ///
 /// # Errors
 /// A block that is missing or malformed.
@@ -26,138 +25,97 @@ pub(crate) async fn pour<B: Backend>(
     ask: CarAsk,
     out: &Sink,
 ) -> Result<(), Refusal> {
-    let mut sent = Sent { out, once: (!ask.duplicates).then(HashSet::new) };
-    out.send(header(&found.cid)).await;
+    let mut car = Car { ahead: Ahead::new(blocks), sent: (!ask.duplicates).then(HashSet::new), out };
+    out.send(car::header(&[found.cid])).await;
     for cid in &found.visited {
         let block = blocks.get(cid).await?;
-        sent.send(cid, &block).await;
+        car.send(cid, &block).await;
     }
-    let below = Below::of(found, block, ask)?;
-    let mut walk = Walk::new(blocks.clone());
-    let span = match &below {
-        Below::File(length, _) => 0..*length,
-        _ => 0..0,
-    };
-    walk.push(vec![Waiting::new(found.cid, 0, span)])?;
-    while let Some(next) = walk.next().await {
-        let (waiting, block) = next?;
-        let is_new = sent.send(&waiting.cid, &block).await;
-        // The root may stand on the path, and is walked from here.
-        if is_new || waiting.depth == 0 {
-            walk.push(below.children(&waiting, &block)?)?;
-        }
-        if out.is_closed() {
-            break;
-        }
+    match ask.scope {
+        DagScope::Block => car.send(&found.cid, block).await,
+        DagScope::All => car.all(found.cid).await?,
+        DagScope::Entity => match Entity::of(&found.cid, block)? {
+            Entity::File { length, .. } => {
+                // Of no byte, the root block is what tells that there is none.
+                car.file(found.cid, ask.bytes.map_or(0..length, |bytes| bytes.of(length))).await?;
+            }
+            Entity::Directory { .. } => car.directory(found.cid).await?,
+            Entity::Link(_) | Entity::Other(_) => car.send(&found.cid, block).await,
+        },
     }
     Ok(())
 }
 
-/// Which blocks below one are sent.
-enum Below {
-    /// None.
-    Nothing,
-    /// Those of a file of that length that hold these bytes.
-    File(u64, Range<u64>),
-    /// All shards of a directory.
-    Shards,
-    /// Whatever it links to.
-    All,
-}
-
-impl Below {
-    fn of(found: &Found, block: &Bytes, ask: CarAsk) -> Result<Self, Refusal> {
-        match ask.scope {
-            DagScope::Block => return Ok(Self::Nothing),
-            DagScope::All => return Ok(Self::All),
-            DagScope::Entity => {}
-        }
-        Ok(match Entity::of(&found.cid, block)? {
-            Entity::File { length, .. } => {
-                let range = ask.bytes.map_or(0..length, |bytes| bytes.of(length));
-                // Of no byte, the root block is what tells that there is none.
-                if range.is_empty() { Self::Nothing } else { Self::File(length, range) }
-            }
-            Entity::Directory { .. } => Self::Shards,
-            Entity::Link(_) | Entity::Other(_) => Self::Nothing,
-        })
-    }
-
-    fn children(&self, waiting: &Waiting, block: &Bytes) -> Result<Vec<Waiting>, Refusal> {
-        let blocks = |cids: Vec<Cid>| {
-            cids.into_iter().map(|cid| Waiting::new(cid, waiting.depth + 1, 0..0)).collect::<Vec<_>>()
-        };
-        Ok(match self {
-            Self::Nothing => Vec::new(),
-            Self::File(_, range) => below_in_file(waiting, block, range)?,
-            Self::Shards => blocks(directory_part(&waiting.cid, block, waiting.depth)?.shards),
-            Self::All => blocks(links(&waiting.cid, block)?),
-        })
-    }
-}
-
-/// What was sent.
-struct Sent<'a> {
+/// A stream that is being sent.
+struct Car<'a, B> {
+    ahead: Ahead<B>,
+    /// The blocks that were sent, if each is to be sent once.
+    sent: Option<HashSet<Cid>>,
     out: &'a Sink,
-    /// The blocks that were, if each is to be sent once.
-    once: Option<HashSet<Cid>>,
 }
 
-impl Sent<'_> {
-    /// Sends a block; false: it was sent before.
-    async fn send(&mut self, cid: &Cid, block: &Bytes) -> bool {
-        if self.once.as_mut().is_some_and(|once| !once.insert(*cid)) {
-            return false;
-        }
-        // Its bytes stand in the CID, wherever that is linked.
-        if peerage_dag::inlined(cid).is_none() {
-            self.out.send(section(cid, block.len())).await;
+impl<B: Backend> Car<'_, B> {
+    async fn send(&mut self, cid: &Cid, block: &Bytes) {
+        let is_new = self.sent.as_mut().is_none_or(|sent| sent.insert(*cid));
+        // What lies in its own name is there wherever it is linked.
+        if is_new && peerage_dag::inlined(cid).is_none() {
+            self.out.send(car::section(cid, block.len())).await;
             self.out.send(block.clone()).await;
         }
-        true
     }
-}
 
-/// What a block links to.
-fn links(cid: &Cid, block: &Bytes) -> Result<Vec<Cid>, Refusal> {
-    match Codec::of(cid) {
-        Ok(Codec::DagPb) => {
-            let node = Node::decode(block).map_err(|error| malformed(cid, error))?;
-            Ok(node.links.into_iter().map(|link| link.cid).collect())
+    fn was_sent(&self, cid: &Cid) -> bool {
+        self.sent.as_ref().is_some_and(|sent| sent.contains(cid))
+    }
+
+    /// Everything from here downwards.
+    async fn all(&mut self, root: Cid) -> Result<(), Refusal> {
+        let mut walk = Traversal::new(root);
+        while let Some(cid) = walk.need().copied() {
+            if self.was_sent(&cid) {
+                walk.skip();
+                continue;
+            }
+            let block = self.ahead.get(&cid, walk.upcoming()).await?;
+            self.send(&cid, &block).await;
+            match walk.feed(&cid, &block) {
+                // Nobody here knows what it links to.
+                Err(WalkError::Codec(_)) => walk.skip(),
+                fed => fed.map_err(|error| malformed(&cid, error))?,
+            }
         }
-        _ => Ok(Vec::new()),
+        Ok(())
     }
-}
 
-/// The head of a CAR with one root: a map in DAG-CBOR, with its length before it.
-fn header(root: &Cid) -> Bytes {
-    let root = root.to_bytes();
-    // A CID in CBOR begins with a zero byte, and is a tagged byte string: shorter than 256 bytes, as every CID is.
-    let mut map = Vec::with_capacity(32 + root.len());
-    map.extend_from_slice(b"\xa2\x65roots\x81\xd8\x2a\x58");
-    map.push(u8::try_from(root.len() + 1).unwrap_or(u8::MAX));
-    map.push(0);
-    map.extend_from_slice(&root);
-    map.extend_from_slice(b"\x67version\x01");
-    let mut out = BytesMut::new();
-    put_varint(&mut out, map.len());
-    out.extend_from_slice(&map);
-    out.freeze()
-}
-
-/// What stands before each block: the length of all that follows, and its CID.
-fn section(cid: &Cid, length: usize) -> Bytes {
-    let cid = cid.to_bytes();
-    let mut out = BytesMut::with_capacity(cid.len() + 10);
-    put_varint(&mut out, cid.len() + length);
-    out.extend_from_slice(&cid);
-    out.freeze()
-}
-
-fn put_varint(out: &mut BytesMut, mut value: usize) {
-    while value >= 0x80 {
-        out.extend_from_slice(&[value as u8 | 0x80]);
-        value >>= 7;
+    /// The blocks that hold a range of a file.
+    async fn file(&mut self, root: Cid, range: Range<u64>) -> Result<(), Refusal> {
+        let mut walk = FileWalk::new(root, range);
+        let mut node = None;
+        loop {
+            while let Some(run) = walk.next().map_err(|error| malformed(&root, error))? {
+                // A node that holds bytes itself was sent when it was needed.
+                if node != Some(run.cid) && !self.was_sent(&run.cid) {
+                    let block = self.ahead.get(&run.cid, walk.upcoming()).await?;
+                    self.send(&run.cid, &block).await;
+                }
+            }
+            let Some(cid) = walk.need().copied() else { return Ok(()) };
+            let block = self.ahead.get(&cid, walk.upcoming()).await?;
+            self.send(&cid, &block).await;
+            walk.feed(&cid, &block).map_err(|error| malformed(&cid, error))?;
+            node = Some(cid);
+        }
     }
-    out.extend_from_slice(&[value as u8]);
+
+    /// All blocks of a directory, and none of what is in it.
+    async fn directory(&mut self, root: Cid) -> Result<(), Refusal> {
+        let mut listing = Listing::new(root);
+        loop {
+            while listing.next().map_err(|error| malformed(&root, error))?.is_some() {}
+            let Some(cid) = listing.need().copied() else { return Ok(()) };
+            let block = self.ahead.get(&cid, listing.upcoming()).await?;
+            self.send(&cid, &block).await;
+            listing.feed(&cid, &block).map_err(|error| malformed(&cid, error))?;
+        }
+    }
 }

@@ -33,8 +33,24 @@ const TOGETHER_MAX: u64 = 16 << 10;
 pub(crate) enum Ended {
     /// It is over.
     Closed,
-    /// The rest is for hyper: what was read of the next request, and the answer to it if there is one already.
-    Handed(TcpStream, BytesMut, Option<Response<Body>>),
+    /// The rest is for hyper.
+    Handed(Box<Handed>),
+}
+
+/// A connection that the front leaves to hyper.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) stream: TcpStream,
+    /// What was read of it, from the beginning of a request.
+    pub(crate) read: BytesMut,
+    /// The answer to that request, if there is one already.
+    pub(crate) answer: Option<Response<Body>>,
+}
+
+impl Ended {
+    fn handed(stream: TcpStream, read: BytesMut, answer: Option<Response<Body>>) -> io::Result<Self> {
+        Ok(Self::Handed(Box::new(Handed { stream, read, answer })))
+    }
 }
 
 /// What was made of the bytes that were read.
@@ -63,7 +79,7 @@ pub(crate) async fn converse<B: Backend>(
         };
         let (parts, length, is_last) = match read {
             Some(Head::Plain(parts, length, is_last)) => (parts, length, is_last),
-            Some(_) => return Ok(Ended::Handed(stream, buffer, None)),
+            Some(_) => return Ended::handed(stream, buffer, None),
             None => return Ok(Ended::Closed),
         };
         let response = tokio::select! {
@@ -72,7 +88,7 @@ pub(crate) async fn converse<B: Backend>(
             () = is_gone(&stream) => return Ok(Ended::Closed),
         };
         if matches!(response.body().kind, Kind::Stream(_)) {
-            return Ok(Ended::Handed(stream, buffer, Some(response)));
+            return Ended::handed(stream, buffer, Some(response));
         }
         buffer.advance(length);
         send(&stream, response, is_last, limits.stall).await?;
@@ -174,6 +190,10 @@ async fn send(
     write_head(&mut out, &parts, is_last);
     let length = body.length().unwrap_or_default();
     match &mut body.kind {
+        Kind::Bytes(bytes) if length <= TOGETHER_MAX => {
+            out.extend_from_slice(bytes);
+            write(stream, &out, false, stall).await
+        }
         Kind::Bytes(bytes) => {
             write(stream, &out, true, stall).await?;
             write(stream, bytes, false, stall).await

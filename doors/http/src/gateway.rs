@@ -18,6 +18,8 @@ use peerage_dag::Codec;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
+use plain::Content;
+
 use crate::answer::{for_method, redirect, refused, stream, tagged, unchanged, with_status};
 use crate::ask::{Ask, ContentAsk, Encoding, Format, Hosts, Name, Root};
 use crate::backend::{Backend, Tried};
@@ -73,24 +75,30 @@ impl<B: Backend> Gateway<B> {
             let message = "this gateway is busy with other requests";
             return refused(&Refusal::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(1));
         };
-        let response = self.respond(head).await.unwrap_or_else(|refusal| {
+        let ask = Ask::of(head, &self.config.hosts);
+        // What this node shares, by its own names, is no business of other sites.
+        let is_public = !matches!(ask, Ok(Ask::Share(_)));
+        let answered = match ask {
+            Ok(ask) => self.respond(&ask).await,
+            Err(refusal) => Err(refusal),
+        };
+        let mut response = answered.unwrap_or_else(|refusal| {
             debug!(uri = %head.uri, %refusal, "refused");
             refused(&refusal)
         });
+        if is_public {
+            headers::allow_all_origins(response.headers_mut());
+        }
         for_method(response, &head.method).map(|body| body.holding(place))
     }
 
-    async fn respond(&self, head: &Parts) -> Result<Response<Body>, Refusal> {
-        match Ask::of(head, &self.config.hosts)? {
-            Ask::Content(ask) => self.content(&ask).await.map(|mut response| {
-                headers::allow_all_origins(response.headers_mut());
-                response
-            }),
-            Ask::Share(ask) => self.share(&ask),
-            Ask::Redirect(location) => Ok(redirect(StatusCode::MOVED_PERMANENTLY, &location)),
+    async fn respond(&self, ask: &Ask) -> Result<Response<Body>, Refusal> {
+        match ask {
+            Ask::Content(ask) => self.content(ask).await,
+            Ask::Share(ask) => self.share(ask),
+            Ask::Redirect(location) => Ok(redirect(StatusCode::MOVED_PERMANENTLY, location)),
             Ask::Preflight => {
                 let mut response = with_status(StatusCode::NO_CONTENT, Body::default());
-                headers::allow_all_origins(response.headers_mut());
                 headers::allow_for_a_day(response.headers_mut());
                 Ok(response)
             }
@@ -172,8 +180,10 @@ impl<B: Backend> Gateway<B> {
         if found.cid.codec() == code_of(encoding) {
             return Self::in_memory(ask, &tag, blocks.get(&found.cid).await?).map(Some);
         }
-        match self.file_at(blocks, &found.cid).await? {
-            Some(file) if encoding == Encoding::Json && plain::is_json(blocks, ask, &file).await? => {
+        match self.content_at(blocks, &found.cid).await? {
+            Content::File(file)
+                if encoding == Encoding::Json && plain::is_json(blocks, ask, &file).await? =>
+            {
                 file.answer(&ask.conditions, &tag, "application/json").map(Some)
             }
             _ => Ok(None),

@@ -1,4 +1,20 @@
-//! The gateway: content by its CID or name, for browsers, curl, and IPFS clients that verify for themselves.
+//! The HTTP door: the gateway, where browsers, curl and light IPFS clients read content by its CID or name.
+//!
+//! It answers by path (`/ipfs/<cid>/…`), on a host for each root (`<cid>.ipfs.localhost`), for websites of their own names, and the shares of this
+//! node for BitTorrent clients as web seeds (`/share/…`). What is asked for is read from the head of a request alone ([`ask`]); a [`Gateway`]
+//! answers it out of a [`Backend`]; [`serve`] is the only part with sockets. It is not the daemon's API, fetches nothing itself, and
+//! writes nothing to disk.
+//!
+//! Who owns what: the backend owns blocks, files and names, and the program fills it in. An answer that is a stream is made by a task that ends
+//! with its reader. Every request has a place of a bounded number, every connection too, and nobody waits longer than
+//! [`Config::patience`] for an answer to begin, nor for each block of it.
+//!
+//! A file that lies on this disk goes out with `sendfile`, from a small front that knows nothing but plain requests; all else is hyper's.
+//! Both send what the gateway answered.
+//!
+//! Beside the specifications: a range has the `ETag` of the whole, since RFC 9110 wants that and downloads are resumed by it. Nothing is
+//! converted from one codec into another (IPIP-524).
+
 mod answer;
 mod archive;
 pub mod ask;

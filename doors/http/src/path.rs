@@ -1,12 +1,12 @@
 //! Following names from a root.
 
-use bytes::Bytes;
 use cid::Cid;
+use peerage_dag::{Resolved, ResolvedKind, Resolver, WalkError};
 
 use crate::Refusal;
 use crate::backend::Backend;
-use crate::blocks::{Blocks, Waiting, Walk};
-use crate::tree::{Entity, directory_part};
+use crate::blocks::Blocks;
+use crate::tree::malformed;
 
 /// Where a path ends.
 #[derive(Clone, Debug)]
@@ -51,58 +51,49 @@ pub(crate) async fn follow<B: Backend>(
     root: Cid,
     names: &[Vec<u8>],
 ) -> Result<Found, Lost> {
-    let mut found = Found { cid: root, roots: vec![root], visited: Vec::new() };
-    for name in names {
-        let block = blocks.get(&found.cid).await?;
-        found.cid = found.step(blocks, &block, name).await?;
-        found.roots.push(found.cid);
-    }
-    Ok(found)
-}
-
-impl Found {
-    /// What a name leads to from here.
-    async fn step<B: Backend>(
-        &mut self,
-        blocks: &Blocks<B>,
-        block: &Bytes,
-        name: &[u8],
-    ) -> Result<Cid, Lost> {
-        let shown = String::from_utf8_lossy(name);
-        let missing =
-            |what: &str| Lost::NoSuchName(Refusal::not_found(format!("{} {what} {shown:?}", self.cid)));
-        match Entity::of(&self.cid, block)? {
-            Entity::Directory { .. } => {}
-            Entity::Link(_) => return Err(missing("is a symbolic link: below it is no")),
-            Entity::File { .. } => return Err(missing("is a file: in it is no")),
-            Entity::Other(_) => return Err(missing("is no directory: in it is no")),
+    let mut resolver = Resolver::new(root, &names.join(&b'/')).map_err(|error| lost(&root, error))?;
+    let (mut visited, mut last) = (Vec::new(), root);
+    loop {
+        if let Some(resolved) = resolver.next().map_err(|error| lost(&last, error))? {
+            return found(resolved, visited);
         }
-        match lookup(blocks, self.cid, name, &mut self.visited).await? {
-            Some(cid) => Ok(cid),
-            None => Err(Lost::NoSuchName(Refusal::not_found(format!("{} has no entry {shown:?}", self.cid)))),
-        }
+        let Some(cid) = resolver.need().copied() else {
+            return Err(lost(&last, WalkError::NotAsked));
+        };
+        let block = blocks.get(&cid).await?;
+        resolver.feed(&cid, &block).map_err(|error| lost(&cid, error))?;
+        visited.push(cid);
+        last = cid;
     }
 }
 
-/// What a name of a directory stands for.
-async fn lookup<B: Backend>(
-    blocks: &Blocks<B>,
-    directory: Cid,
-    name: &[u8],
-    visited: &mut Vec<Cid>,
-) -> Result<Option<Cid>, Refusal> {
-    let mut walk = Walk::new(blocks.clone());
-    walk.push(vec![Waiting::new(directory, 0, 0..0)])?;
-    while let Some(next) = walk.next().await {
-        let (waiting, block) = next?;
-        let part = directory_part(&waiting.cid, &block, waiting.depth)?;
-        visited.push(waiting.cid);
-        if let Some(link) = part.links.into_iter().find(|link| link.name == name) {
-            return Ok(Some(link.cid));
-        }
-        walk.push(
-            part.shards.into_iter().map(|shard| Waiting::new(shard, waiting.depth + 1, 0..0)).collect(),
-        )?;
+/// Only whole blocks are answers.
+fn found(resolved: Resolved, visited: Vec<Cid>) -> Result<Found, Lost> {
+    let Resolved { cid, kind, remainder, roots } = resolved;
+    let rest = || String::from_utf8_lossy(&remainder.join(&b'/')).into_owned();
+    match kind {
+        ResolvedKind::Block => Ok(Found { cid, roots, visited }),
+        ResolvedKind::Value => Err(Lost::Refused(Refusal::not_found(format!(
+            "{:?} is a value inside {cid}: only whole blocks are served",
+            rest()
+        )))),
+        ResolvedKind::Symlink(target) => Err(Lost::NoSuchName(Refusal::not_found(format!(
+            "{cid} is a symbolic link to {:?}, which is not followed to {:?}",
+            String::from_utf8_lossy(&target),
+            rest()
+        )))),
     }
-    Ok(None)
+}
+
+fn lost(cid: &Cid, error: WalkError) -> Lost {
+    match error {
+        WalkError::NotFound(name) => {
+            Lost::NoSuchName(Refusal::not_found(format!("{cid} has no entry {name:?}")))
+        }
+        WalkError::NotADirectory(_) | WalkError::Codec(_) => {
+            Lost::NoSuchName(Refusal::not_found(format!("{cid} is no directory: nothing is below it")))
+        }
+        WalkError::Climbs => Lost::Refused(Refusal::malformed(error.to_string())),
+        other => Lost::Refused(malformed(cid, other)),
+    }
 }

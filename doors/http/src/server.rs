@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use peerage_tcp::Pacing;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -22,7 +23,7 @@ use tracing::debug;
 
 use crate::backend::Backend;
 use crate::body::Body;
-use crate::front::{self, Ended};
+use crate::front::{self, Ended, Handed};
 use crate::gateway::Gateway;
 
 /// Bytes of the head of a request.
@@ -66,6 +67,8 @@ pub async fn serve<B: Backend>(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
+    let pacing = Pacing::of_system();
+    pacing.begin(&listener);
     let mut connections = JoinSet::new();
     loop {
         let (stream, place) = tokio::select! {
@@ -74,6 +77,7 @@ pub async fn serve<B: Backend>(
             Some(_) = connections.join_next() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
+        pacing.connected(&stream);
         let (gateway, limits, stop) = (gateway.clone(), limits.clone(), stop.clone());
         connections.spawn(async move {
             if let Err(error) = converse(stream, gateway, limits, stop).await {
@@ -110,9 +114,10 @@ async fn converse<B: Backend>(
 ) -> io::Result<()> {
     // Answers go out whole; what is to wait for more says so.
     stream.set_nodelay(true)?;
-    let Ended::Handed(stream, read, answer) = front::converse(stream, &gateway, &limits, &stop).await? else {
+    let Ended::Handed(handed) = front::converse(stream, &gateway, &limits, &stop).await? else {
         return Ok(());
     };
+    let Handed { stream, read, answer } = *handed;
     let stream = Patient { stream, read, stall: limits.stall, stalled: None };
     let answer = Mutex::new(answer);
     let service = service_fn(|request| answered(&gateway, &answer, request));

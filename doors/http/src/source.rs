@@ -57,9 +57,7 @@ impl<B: Backend> Source<B> {
                 let mut span = Span { file: file.clone(), range: 0..wanted };
                 span.read().map_err(|error| Refusal::not_found(error.to_string()))
             }
-            Self::Tree { root, length, .. } => {
-                tree::start(blocks, root, *length, wanted).await.map(Bytes::from)
-            }
+            Self::Tree { root, .. } => tree::start(blocks, root, wanted).await.map(Bytes::from),
         }
     }
 
@@ -120,11 +118,11 @@ impl<B: Backend> Source<B> {
             Self::Memory(bytes) => out.send(slice(bytes, range)).await,
             Self::InPlace(file) => {
                 let mut span = Span { file: file.clone(), range };
-                while !span.range.is_empty() && !out.is_closed() {
+                while !span.range.is_empty() {
                     out.send(span.read().map_err(|error| Refusal::not_found(error.to_string()))?).await;
                 }
             }
-            Self::Tree { blocks, root, length } => tree::pour(blocks, root, *length, range, out).await?,
+            Self::Tree { blocks, root, .. } => tree::pour(blocks, root, range, out).await?,
         }
         Ok(())
     }
@@ -146,10 +144,10 @@ impl<B: Backend> Source<B> {
         let length = bytes + end.len() as u64;
         let body = stream(Some(length), |out| async move {
             for (head, range) in parts {
-                out.send(head.into()).await;
+                out.send(head).await;
                 self.pour(range, &out).await?;
             }
-            out.send(end.into()).await;
+            out.send(end).await;
             Ok(())
         });
         let mut response = tagged(StatusCode::PARTIAL_CONTENT, tag, body);

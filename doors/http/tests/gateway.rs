@@ -1,5 +1,7 @@
 //! What the gateway answers, request by request, without a socket.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::time::Duration;
@@ -505,6 +507,9 @@ async fn scripts_of_other_sites_may_read_content() {
     assert!(preflight.header("access-control-allow-headers").contains("Range"));
     let post = request(&gateway, "POST", &format!("{AT}/ipfs/bafkqaaa"), &[]).await;
     assert_eq!((post.status, post.header("allow")), (405, "GET, HEAD, OPTIONS"));
+    // A script that is led to another host has to be allowed to follow.
+    let led = get(&gateway, "localhost:8080/ipfs/bafkqaaa").await;
+    assert_eq!((led.status, led.header("access-control-allow-origin")), (301, "*"));
     let rebound = get(&gateway, "evil.example/ipfs/bafkqaaa").await;
     assert_eq!(rebound.status, 400);
 }

@@ -124,6 +124,12 @@ fn a_share_has_a_path_of_its_own() {
     let Ok(Ask::Share(asked)) = ask("127.0.0.1", "/share/00ff/trip/a%20b.jpg") else { panic!("no share") };
     assert_eq!((asked.id.as_str(), asked.is_folder), ("00ff", false));
     assert_eq!(asked.segments, [&b"trip"[..], b"a b.jpg"]);
+    for (site, status) in
+        [("none", None), ("same-origin", None), ("cross-site", Some(403)), ("same-site", Some(403))]
+    {
+        let asked = ask_with("/share/00ff/trip/", &[("host", "127.0.0.1"), ("sec-fetch-site", site)]);
+        assert_eq!(asked.err().map(|refusal| refusal.status.as_u16()), status, "{site}");
+    }
 }
 
 #[test]

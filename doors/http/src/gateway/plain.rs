@@ -1,8 +1,10 @@
 //! Content as what it is: files, pages that list directories, websites.
 
+use bytes::Bytes;
 use cid::Cid;
 use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use hyper::{HeaderMap, Response, StatusCode};
+use peerage_dag::Listed;
 use percent_encoding::percent_encode;
 
 use super::{Gateway, Origin, describe_path, encoding_of};
@@ -16,13 +18,24 @@ use crate::listing::{ENTRIES_MAX, Entry, Listing};
 use crate::path::{self, Found};
 use crate::redirects::{Followed, REDIRECTS_MAX, Redirects};
 use crate::source::Source;
-use crate::tree::{self, Entity, Link};
+use crate::tree::{self, Entity};
 use crate::{headers, media};
 
 /// How long a page that lists a directory may be kept: a week, and shown for a month while it is asked for again.
 const LISTING_CACHE: &str = "public, max-age=604800, stale-while-revalidate=2678400";
 /// What is shown in place of a directory.
 const INDEX: &[u8] = b"index.html";
+
+/// What content is.
+#[derive(Debug)]
+pub(super) enum Content<B> {
+    File(Source<B>),
+    Directory,
+    /// A symbolic link, and where to.
+    Link(Bytes),
+    /// A block of another codec.
+    Document(u64, Bytes),
+}
 
 impl<B: Backend> Gateway<B> {
     /// Content as what it is.
@@ -32,48 +45,44 @@ impl<B: Backend> Gateway<B> {
         ask: &ContentAsk,
         found: &Found,
     ) -> Result<Response<Body>, Refusal> {
-        let mut response = match self.file_at(blocks, &found.cid).await? {
-            Some(file) => self.file(blocks, ask, &found.cid, file, ask.name()).await?,
-            None => {
-                let block = blocks.get(&found.cid).await?;
-                match Entity::of(&found.cid, &block)? {
-                    Entity::Link(target) => {
-                        let tag = headers::tag(&found.cid, &Format::Plain);
-                        Source::<B>::Memory(target).answer(&ask.conditions, &tag, "inode/symlink")?
-                    }
-                    Entity::Other(code) => {
-                        let format = encoding_of(code).map(Format::Encoded).ok_or_else(|| {
-                            Refusal::not_acceptable(format!(
-                                "codec {code:#x} is not known: ask with ?format=raw"
-                            ))
-                        })?;
-                        let media = format.media_type().unwrap_or_default();
-                        let tag = headers::tag(&found.cid, &Format::Plain);
-                        Source::<B>::Memory(block).answer(&ask.conditions, &tag, media)?
-                    }
-                    Entity::Directory { .. } | Entity::File { .. } => {
-                        self.directory(blocks, ask, found).await?
-                    }
-                }
+        let tag = headers::tag(&found.cid, &Format::Plain);
+        let mut response = match self.content_at(blocks, &found.cid).await? {
+            Content::File(file) => self.file(blocks, ask, &found.cid, file, ask.name()).await?,
+            Content::Directory => self.directory(blocks, ask, found).await?,
+            Content::Link(target) => {
+                Source::<B>::Memory(target).answer(&ask.conditions, &tag, "inode/symlink")?
+            }
+            Content::Document(code, block) => {
+                let format = encoding_of(code).map(Format::Encoded).ok_or_else(|| {
+                    Refusal::not_acceptable(format!("codec {code:#x} is not known: ask with ?format=raw"))
+                })?;
+                let media = format.media_type().unwrap_or_default();
+                Source::<B>::Memory(block).answer(&ask.conditions, &tag, media)?
             }
         };
         describe_path(ask, found, response.headers_mut());
         Ok(response)
     }
 
-    /// The file whose root this is; `None`: it is no file.
-    pub(super) async fn file_at(&self, blocks: &Blocks<B>, cid: &Cid) -> Result<Option<Source<B>>, Refusal> {
+    /// What a block is the root of.
+    pub(super) async fn content_at(&self, blocks: &Blocks<B>, cid: &Cid) -> Result<Content<B>, Refusal> {
         if let Some(file) = blocks.backend().in_place(cid) {
-            return Ok(Some(Source::InPlace(file)));
+            return Ok(Content::File(Source::InPlace(file)));
         }
         let block = blocks.get(cid).await?;
-        let Entity::File { length, .. } = Entity::of(cid, &block)? else { return Ok(None) };
-        if length == block.len() as u64 {
+        Ok(match Entity::of(cid, &block)? {
             // Nothing but the bytes of the file is in it.
-            return Ok(Some(Source::Memory(block)));
-        }
-        let blocks = blocks.each(self.config.patience);
-        Ok(Some(Source::Tree { blocks, root: *cid, length }))
+            Entity::File { length, .. } if length == block.len() as u64 => {
+                Content::File(Source::Memory(block))
+            }
+            Entity::File { length, .. } => {
+                let blocks = blocks.each(self.config.patience);
+                Content::File(Source::Tree { blocks, root: *cid, length })
+            }
+            Entity::Directory { .. } => Content::Directory,
+            Entity::Link(target) => Content::Link(target),
+            Entity::Other(code) => Content::Document(code, block),
+        })
     }
 
     async fn file(
@@ -112,9 +121,8 @@ impl<B: Backend> Gateway<B> {
         }
         match path::follow(blocks, found.cid, &[INDEX.to_vec()]).await {
             Ok(index) => {
-                let index = index.cid;
-                if let Some(file) = self.file_at(blocks, &index).await? {
-                    return self.file(blocks, ask, &index, file, Some("index.html".to_owned())).await;
+                if let Content::File(file) = self.content_at(blocks, &index.cid).await? {
+                    return self.file(blocks, ask, &index.cid, file, Some("index.html".to_owned())).await;
                 }
             }
             Err(path::Lost::NoSuchName(_)) => {}
@@ -133,7 +141,7 @@ impl<B: Backend> Gateway<B> {
         ask: &ContentAsk,
         found: &Found,
         tag: &str,
-        mut links: Vec<Link>,
+        mut links: Vec<Listed>,
         is_cut: bool,
     ) -> Response<Body> {
         links.sort_by(|a, b| a.name.cmp(&b.name));
@@ -182,7 +190,7 @@ impl<B: Backend> Gateway<B> {
             Err(path::Lost::NoSuchName(_)) => return Ok(None),
             Err(lost) => return Err(lost.into()),
         };
-        let Some(file) = self.file_at(blocks, &found.cid).await? else { return Ok(None) };
+        let Content::File(file) = self.content_at(blocks, &found.cid).await? else { return Ok(None) };
         let text = file.start(blocks, REDIRECTS_MAX as u64 + 1).await?;
         Redirects::parse(&text).map(Some)
     }
@@ -224,7 +232,7 @@ pub(super) async fn is_json<B: Backend>(
         && media::by_content(&start).starts_with("text/plain"))
 }
 
-fn entry(link: Link) -> Entry {
+fn entry(link: Listed) -> Entry {
     // What is said of its size counts the framing too; of a raw block there is none.
     let is_folder = false;
     Entry { name: link.name, cid: Some(link.cid.to_string()), size: link.tsize, is_folder }
