@@ -49,12 +49,14 @@ impl Book {
         book
     }
 
+    /// The peers that were met.
     pub(crate) fn rows(&self) -> Vec<(Vec<u8>, Provider)> {
         let row = |entry: &Entry| Provider {
             expires: entry.seen,
             addresses: entry.addresses.iter().map(Multiaddr::to_vec).collect(),
         };
-        self.0.iter().map(|(peer, entry)| (peer.to_bytes(), row(entry))).collect()
+        let met = self.0.iter().filter(|(_, entry)| entry.seen != NEVER);
+        met.map(|(peer, entry)| (peer.to_bytes(), row(entry))).collect()
     }
 
     /// Somebody told where a peer is: remembered behind what is known to work, and not for longer than this run.
