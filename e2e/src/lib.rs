@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the program under test, other people's programs, sample content, networks of their own.
 //!
 //! - [`faults`]: small disks, counters, what a process said and when.
+//! - [`js`]: programs in JavaScript.
 //! - [`machines`]: two machines with a wire between them, good or bad.
 //! - [`namespace`]: a test runs in a network and process namespace of its own; nothing it starts outlives it.
 //! - [`process`]: a child whose output is waited for by content and deadline, never by sleeping.
@@ -18,6 +19,7 @@
 use std::time::Duration;
 
 pub mod faults;
+pub mod js;
 pub mod machines;
 pub mod namespace;
 pub mod pair;

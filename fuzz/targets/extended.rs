@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use peerage_bittorrent::wire::extended::{
-    CLIENT_NAME_MAX, ExtendedMessage, Extension, ExtensionIds, METADATA_PIECE_LENGTH, MetadataMessage, PEX_PEERS_MAX,
+    CLIENT_NAME_MAX, ExtendedMessage, Extension, ExtensionIds, METADATA_PIECE_LENGTH, MetadataMessage,
+    PEX_PEERS_MAX,
 };
 use peerage_bittorrent::wire::{Limits, Message};
 
@@ -29,7 +30,9 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     let mut frame = Vec::new();
     assert!(message.encode(&ExtensionIds::own(&Extension::ALL), &mut frame));
-    let Ok(Message::Extended { id: again, payload }) = Message::decode(&frame, &Limits::default()) else { panic!() };
+    let Ok(Message::Extended { id: again, payload }) = Message::decode(&frame, &Limits::default()) else {
+        panic!()
+    };
     assert_eq!(again, id);
     let read = ExtendedMessage::decode(id, payload).unwrap();
     if !has_mapped_address(&message) {

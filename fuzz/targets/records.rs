@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use peerage_identity::{Address, ContactCard, NetworkKey, NodeKey, PeerId, PeerRecord, PublicKey};
+use peerage_identity::{Address, ContactCard, NetworkKey, NodeKey, PeerId, PeerRecord, PublicKey, seal};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(record) = PeerRecord::open(bytes) {
@@ -10,6 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = ContactCard::open(bytes);
     let _ = NetworkKey::parse(bytes);
+    assert!(seal::open(&NodeKey::from_seed([1; 32]), bytes).is_err());
     if let Ok(key) = NodeKey::from_protobuf(bytes) {
         assert_eq!(NodeKey::from_protobuf(&key.to_protobuf()).unwrap().peer_id(), key.peer_id());
     }

@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use peerage_bittorrent::wire::{
-    BITFIELD_LENGTH_MAX_UNKNOWN, EXTENDED_LENGTH_MAX, Handshake, HandshakeHead, Header, Limits, Message, PIECE_DATA_MAX,
-    PIECE_HEADER_LENGTH, peek_header, piece_header,
+    BITFIELD_LENGTH_MAX_UNKNOWN, EXTENDED_LENGTH_MAX, Handshake, HandshakeHead, Header, Limits, Message,
+    PIECE_DATA_MAX, PIECE_HEADER_LENGTH, peek_header, piece_header,
 };
 
 fuzz_target!(|input: (Option<u16>, &[u8])| {

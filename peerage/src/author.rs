@@ -1,26 +1,42 @@
-//! Makes a torrent of files: walk, cut, hash, write down.
+//! Makes the names of files: walk, cut, hash, write down a torrent and a DAG.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use peerage_bittorrent::metainfo::Metainfo;
 use peerage_bittorrent::metainfo::author::{self, AuthorError, Format, Options};
+use peerage_bittorrent::metainfo::{Info, Metainfo};
+use peerage_blocks::{Dag, LeafSet};
 use peerage_content::{
-    Entry, EntryKind, HashPlan, Hashed, HashedFile, PathError, RelPath, StorageError, hash, walk,
+    Alignment, Entry, EntryKind, HashPlan, Hashed, HashedFile, Layout, LeafFrame, LeafPlan, PathError,
+    RelPath, StorageError, hash, walk,
 };
+use peerage_dag::directory::BuildError;
+use peerage_dag::{Cid, Profile};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use crate::model::{AuthorOptions, Versions};
+use crate::model::{AuthorOptions, Problem, Versions};
 
-/// A torrent and what was learnt by making it.
+/// The names of files and what was learnt by making them.
 #[derive(Debug)]
 pub struct Authored {
     /// The torrent.
     pub torrent: Metainfo,
+    /// The names in IPFS, if these were asked for; or why a folder of these names cannot be there.
+    pub ipfs: Option<Result<Named, BuildError>>,
     /// The hashes, and the files' stamps when they were read.
     pub hashed: Hashed,
     /// What was passed over, with the reason.
     pub skipped: Vec<(PathBuf, &'static str)>,
+}
+
+/// What IPFS names files by.
+#[derive(Debug)]
+pub struct Named {
+    /// The digests of their leaves.
+    pub leaves: LeafSet,
+    /// What stands above these.
+    pub dag: Dag,
 }
 
 /// Why there is no torrent.
@@ -65,23 +81,42 @@ pub fn make(
     let total = lengths().sum();
     let piece_length = options.piece_size.unwrap_or_else(|| author::piece_length(lengths(), format));
     let layout = author::layout(walked.entries.clone(), walked.single, format, piece_length)?;
-    let file = |entry: &Entry| match entry.kind {
-        EntryKind::File { .. } => {
-            let place = if walked.single { path.to_owned() } else { path.join(entry.path.as_path()) };
-            Some(HashedFile { path: place, length: entry.length })
-        }
-        EntryKind::Pad | EntryKind::Symlink { .. } => None,
+    let files = |layout: &Layout| {
+        let file = |entry: &Entry| match entry.kind {
+            EntryKind::File { .. } => {
+                let place = if walked.single { path.to_owned() } else { path.join(entry.path.as_path()) };
+                Some(HashedFile { path: place, length: entry.length })
+            }
+            EntryKind::Pad | EntryKind::Symlink { .. } => None,
+        };
+        layout.entries().iter().map(file).collect::<Vec<_>>()
     };
-    let files = layout.entries().iter().map(file).collect();
+    let profile = options.profile();
+    let frame = profile.clone().map(frames);
+    let leaves = profile.as_ref().zip(frame.as_ref()).map(|(profile, frame)| {
+        let frame: &(dyn Fn(u32) -> LeafFrame + Sync) = frame;
+        LeafPlan { length: profile.chunk_size(), frame }
+    });
+    let is_aligned = walked.single || format != Format::V1;
     let plan = HashPlan {
         layout: &layout,
-        files,
+        files: files(&layout),
         v1: format.has_v1(),
         v2: format.has_v2(),
-        leaves: None,
+        leaves: leaves.filter(|_| is_aligned),
         threads: 0,
     };
-    let hashed = hash(&plan, &|done| progress(done, total))?;
+    let mut hashed = hash(&plan, &|done| progress(done, total))?;
+    if leaves.is_some() && !is_aligned {
+        // Files that begin within a piece have their leaves hashed one file after the other; they are in memory now, if they fit.
+        let apart = Layout::new(layout.entries().to_vec(), layout.piece_length(), Alignment::PerFile)
+            .map_err(AuthorError::from)?;
+        let plan =
+            HashPlan { layout: &apart, files: files(&apart), v1: false, v2: false, leaves, threads: 0 };
+        hashed.leaves = hash(&plan, &|done| progress(done, total))?.leaves;
+    }
+    let leaves = profile.zip(hashed.leaves.take());
+    let leaves = leaves.map(|(profile, leaves)| LeafSet { profile, leaves });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
     let options = Options {
         format,
@@ -93,7 +128,57 @@ pub fn make(
         ..Options::default()
     };
     let torrent = author::create(&layout, &hashed, &name, walked.single, &options)?;
-    Ok(Authored { torrent, hashed, skipped: walked.skipped })
+    let ipfs = leaves.map(|leaves| {
+        let dag = leaves.build(&torrent.info.layout, walked.single)?;
+        Ok(Named { leaves, dag })
+    });
+    Ok(Authored { torrent, ipfs, hashed, skipped: walked.skipped })
+}
+
+/// The names of content in IPFS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IpfsNames {
+    /// The file or folder itself.
+    pub(crate) content: Cid,
+    /// The folder in which a single file has its name; a folder itself.
+    pub(crate) root: Cid,
+    /// The name of a single file.
+    file: Option<RelPath>,
+}
+
+impl IpfsNames {
+    pub(crate) fn of(dag: &Dag, info: &Info) -> Self {
+        let file = info.root().is_none().then(|| info.name.clone());
+        Self { content: dag.content, root: dag.root, file }
+    }
+
+    /// The link that leads to it, with its name.
+    pub(crate) fn link(&self) -> String {
+        let root = self.root.into_v1().unwrap_or(self.root);
+        let name =
+            |file: &RelPath| percent_encode(file.as_path().as_os_str().as_bytes(), ESCAPED).to_string();
+        match &self.file {
+            Some(file) => format!("ipfs://{root}/{}", name(file)),
+            None => format!("ipfs://{root}"),
+        }
+    }
+}
+
+/// All but the unreserved characters (RFC 3986, section 2.3): names are raw bytes.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Says why there is no CID of something that is shared all the same.
+pub(crate) fn no_cid(error: &BuildError) -> Problem {
+    Problem::new("no_cid", format!("it has no CID: {error}"))
+        .hint("IPFS cannot find it; the magnet link works")
+}
+
+/// What is hashed around the bytes of a leaf.
+pub(crate) fn frames(profile: Profile) -> impl Fn(u32) -> LeafFrame + Send + Sync {
+    move |length| {
+        let peerage_dag::LeafFrame { prefix, suffix } = profile.leaf_frame(length);
+        LeafFrame { prefix, suffix }
+    }
 }
 
 /// The name that was asked for, or that of the file; of `.` and the like, that of the folder it stands for.

@@ -168,7 +168,9 @@ impl From<StartError> for Problem {
     fn from(error: StartError) -> Self {
         let told = Self::of("start", &error);
         match error {
-            StartError::DataDir(_) => told.hint("choose another folder with --data-dir DIR"),
+            StartError::DataDir(_) | StartError::Blocks(_) => {
+                told.hint("choose another folder with --data-dir DIR")
+            }
             StartError::Listen { .. } => {
                 told.hint("choose another address with --listen ADDR:PORT; port 0 takes any free one")
             }

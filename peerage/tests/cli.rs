@@ -339,6 +339,8 @@ fn a_contact_that_cannot_be_is_refused_with_what_helps() {
         let output = run(&["contact", verb, "nobody"]);
         assert_status(&output, 1);
         assert!(err(&output).starts_with("error: nobody is no contact\n"), "{}", err(&output));
+        // Base58 of a peer id, as it were, but of no key.
+        assert_status(&run(&["contact", verb, "11"]), 1);
     }
     assert_eq!(out(&run(&["contact", "ls"])).lines().count(), 2);
     let book = home.path().join(".local/share/peerage/identity/contacts.json");

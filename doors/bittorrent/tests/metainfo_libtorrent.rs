@@ -85,6 +85,7 @@ fn hash(layout: &Layout, files: &Files) -> Hashed {
     Hashed {
         v1: Some(pieces.collect()),
         v2: Some(layout.entries().iter().map(tree).collect()),
+        leaves: None,
         stamps: Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::peer_id::PeerId;
+use crate::seal::Recipient;
 
 /// As many contacts as a book takes, and as many peers as each of its lists.
 const ENTRIES_MAX: usize = 10_000;
@@ -32,6 +33,13 @@ pub struct Contact {
     /// Where it said that it may be reached, for a first try.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<Address>,
+}
+
+impl Contact {
+    /// What content for this contact alone is sealed with; `None` when its peer id holds no key to do that with.
+    pub fn recipient(&self) -> Option<Recipient> {
+        Recipient::of(&self.peer.public_key()?)
+    }
 }
 
 /// How a node stands with this one.
@@ -246,6 +254,13 @@ mod tests {
         contacts.add(moved).unwrap();
         contacts.add(contact("laptop", peer(1))).unwrap();
         assert_eq!(contacts.of(peer(1)).unwrap().addresses, vec![address; ADDRESSES_MAX]);
+    }
+
+    #[test]
+    fn content_is_sealed_for_a_contact_by_its_peer_id_alone() {
+        assert!(contact("laptop", peer(1)).recipient().is_some());
+        let hashed = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N".parse().unwrap();
+        assert!(contact("old node", hashed).recipient().is_none());
     }
 
     #[test]

@@ -119,6 +119,11 @@ impl NodeKey {
         self.0.sign(message).to_bytes().to_vec()
     }
 
+    /// The secret half of [`PublicKey::x25519`].
+    pub(crate) fn x25519(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_scalar_bytes())
+    }
+
     /// As libp2p writes it, with the secret.
     pub fn to_protobuf(&self) -> Zeroizing<Vec<u8>> {
         let pair = Zeroizing::new(self.0.to_keypair_bytes());

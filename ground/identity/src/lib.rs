@@ -20,6 +20,7 @@ mod pairing;
 mod peer_id;
 mod peer_record;
 mod public;
+pub mod seal;
 
 pub use address::{Address, AddressError};
 pub use card::{CardError, ContactCard};

@@ -48,6 +48,13 @@ impl PublicKey {
         read.map(Self).map_err(|error| PublicKeyError(error.to_string()))
     }
 
+    /// The X25519 key that belongs to an Ed25519 key; `None` for other keys, and for those that everybody has the secret of.
+    pub(crate) fn x25519(&self) -> Option<[u8; 32]> {
+        let key = self.0.clone().try_into_ed25519().ok()?;
+        let key = VerifyingKey::from_bytes(&key.to_bytes()).ok()?;
+        (!key.is_weak()).then(|| key.to_montgomery().to_bytes())
+    }
+
     pub(crate) fn of(key: &VerifyingKey) -> Self {
         let key = libp2p_identity::ed25519::PublicKey::try_from_bytes(key.as_bytes());
         Self(key.expect("it is a public key").into())

@@ -132,7 +132,7 @@ fn find(contacts: &Contacts, who: &str) -> Result<PeerId> {
     let named = who.parse::<ContactName>().ok().and_then(|name| contacts.named(&name));
     match named {
         Some(contact) => Ok(contact.peer),
-        None => who.parse().map_err(|_| unknown(who)),
+        None => who.parse().ok().filter(|peer: &PeerId| peer.is_possible()).ok_or_else(|| unknown(who)),
     }
 }
 

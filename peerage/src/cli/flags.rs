@@ -7,7 +7,7 @@ use peerage_bittorrent::tracker::TrackerUrl;
 use peerage_bittorrent::webseed::WebSeed;
 
 use crate::config::{Loaded, Origin};
-use crate::model::{AuthorOptions, Limits, Problem, Versions};
+use crate::model::{AuthorOptions, CidProfile, Limits, Problem, Versions};
 use crate::node::{Encryption, NodeConfig};
 use crate::values::{Bytes, address};
 
@@ -116,6 +116,10 @@ pub(super) struct AuthorFlags {
     /// For programs that speak v2 only
     #[arg(long, group = "versions")]
     v2_only: bool,
+    /// How it is named in IPFS: unixfs-v1-2025, unixfs-v0-2015 (kubo's CIDs that begin with Qm), either with changes such as
+    /// unixfs-v1-2025,chunk-size=262144,width=174, or none. The first, unless it is private
+    #[arg(long, value_name = "PROFILE")]
+    cid_profile: Option<CidProfile>,
 }
 
 impl AuthorFlags {
@@ -146,6 +150,7 @@ impl AuthorFlags {
             private: self.private,
             trackers: self.trackers.iter().map(tier).filter(|tier: &Vec<String>| !tier.is_empty()).collect(),
             web_seeds: self.web_seeds.clone(),
+            cid_profile: self.cid_profile.clone(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::App;
 use super::flags::AuthorFlags;
 use super::stdin;
 use super::target::Target;
-use crate::author::{Authored, MakeError, make};
+use crate::author::{Authored, IpfsNames, MakeError, Named, make, no_cid};
 use crate::errors::HintExt;
 use crate::model::{AnyPath, Problem};
 use crate::ui::{Shown, Size, percent};
@@ -43,6 +43,8 @@ pub(super) struct HashPath {
 struct Names {
     info_hash_v1: Option<String>,
     info_hash_v2: Option<String>,
+    cid: Option<String>,
+    ipfs: Option<String>,
     name: AnyPath,
     size: u64,
     files: usize,
@@ -51,11 +53,14 @@ struct Names {
 }
 
 impl Names {
-    fn of(torrent: &Metainfo) -> Self {
+    fn of(torrent: &Metainfo, named: Option<&Named>) -> Self {
         let info = &torrent.info;
+        let ipfs = named.map(|named| IpfsNames::of(&named.dag, info));
         Self {
             info_hash_v1: info.hashes.v1.map(|hash| HEXLOWER.encode(&hash)),
             info_hash_v2: info.hashes.v2.map(|hash| HEXLOWER.encode(&hash)),
+            cid: ipfs.as_ref().map(|names| names.content.to_string()),
+            ipfs: ipfs.map(|names| names.link()),
             name: info.name.as_path().into(),
             size: info.layout.content_length(),
             files: super::inspect::files(info).count(),
@@ -93,7 +98,15 @@ async fn names(app: &App, args: &HashPath, target: Option<Target>) -> Result<u8>
     if let Some(target) = &target {
         target.write(&app.ui, &authored.torrent.to_bytes())?;
     }
-    let names = Names::of(&authored.torrent);
+    let named = match &authored.ipfs {
+        Some(Err(error)) => {
+            app.ui.warn(&no_cid(error));
+            None
+        }
+        Some(Ok(named)) => Some(named),
+        None => None,
+    };
+    let names = Names::of(&authored.torrent, named);
     let ui = &app.ui;
     if ui.raw {
         // stdout is the torrent.
@@ -113,7 +126,13 @@ async fn names(app: &App, args: &HashPath, target: Option<Target>) -> Result<u8>
     if let Some(hash) = &names.info_hash_v2 {
         ui.data(format!("v2 hash      {hash}"))?;
     }
+    if let Some(cid) = &names.cid {
+        ui.data(format!("cid          {cid}"))?;
+    }
     ui.data(format!("link         {}", names.magnet))?;
+    if let Some(link) = &names.ipfs {
+        ui.data(format!("             {link}"))?;
+    }
     Ok(0)
 }
 

@@ -157,6 +157,7 @@ fn facts(view: &TransferView) -> Vec<(&'static str, String)> {
     add("pieces of", view.piece_length.map(|length| Size(length.into()).to_string()));
     add("v1 hash", view.info_hash_v1.clone());
     add("v2 hash", view.info_hash_v2.clone());
+    add("cid", view.cid.clone());
     add("private", view.private.then(|| "yes: peers from trackers alone".to_owned()));
     add("received", Some(format!("{} ({} in vain)", Size(view.downloaded), Size(view.wasted))));
     add("sent", Some(format!("{} (ratio {})", Size(view.uploaded), ratio(view))));
@@ -170,6 +171,7 @@ fn facts(view: &TransferView) -> Vec<(&'static str, String)> {
     add("limits", limits(view.limits));
     add("serves", Some(goal(view.goal)));
     add("link", view.magnet.as_deref().map(|link| Shown::text(link).to_string()));
+    add("ipfs", view.ipfs.clone());
     facts
 }
 

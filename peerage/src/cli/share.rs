@@ -222,6 +222,9 @@ fn announce(ui: &Ui, args: &Share, view: &TransferView, kept: Option<&Path>) -> 
     if !ui.json && !ui.raw {
         ui.data(magnet)?;
     }
+    if let Some(link) = &view.ipfs {
+        ui.say(format!("Its name in IPFS: {link}"));
+    }
     ui.say(format!("\nOn the other side:\n\n  {}\n", ui.painted("1", &format!("peerage get '{magnet}'"))));
     if let Some(path) = kept.filter(|path| view.path.as_path() == *path) {
         let path = Shown::path(path);

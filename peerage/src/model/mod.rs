@@ -24,6 +24,8 @@ pub(crate) mod tests {
             id: TransferId(1),
             info_hash_v1: Some("ab".repeat(20)),
             info_hash_v2: None,
+            cid: None,
+            ipfs: None,
             name: "holiday".into(),
             role: Role::Get,
             state: State::Paused,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use peerage_dag::{Profile, ProfileError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -101,6 +102,61 @@ pub struct AuthorOptions {
     pub trackers: Vec<Vec<String>>,
     /// URLs that serve the same bytes (BEP 19).
     pub web_seeds: Vec<String>,
+    /// How it is named in IPFS. `None`: as most importers do, and not at all if it is private.
+    #[schema(value_type = Option<String>)]
+    pub cid_profile: Option<CidProfile>,
+}
+
+impl AuthorOptions {
+    /// The profile of the CIDs that are wanted, if any are.
+    pub(crate) fn profile(&self) -> Option<Profile> {
+        match &self.cid_profile {
+            Some(CidProfile::None) => None,
+            Some(CidProfile::UnixFs(profile)) => Some(profile.clone()),
+            None => (!self.private).then(Profile::default),
+        }
+    }
+}
+
+/// How content is named in IPFS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum CidProfile {
+    /// Not at all.
+    None,
+    /// By the CIDs of this profile (IPIP-499).
+    UnixFs(Profile),
+}
+
+impl fmt::Display for CidProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::UnixFs(profile) => profile.fmt(f),
+        }
+    }
+}
+
+impl FromStr for CidProfile {
+    type Err = ProfileError;
+
+    fn from_str(text: &str) -> Result<Self, ProfileError> {
+        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::UnixFs) }
+    }
+}
+
+impl From<CidProfile> for String {
+    fn from(profile: CidProfile) -> Self {
+        profile.to_string()
+    }
+}
+
+impl TryFrom<String> for CidProfile {
+    type Error = ProfileError;
+
+    fn try_from(text: String) -> Result<Self, ProfileError> {
+        text.parse()
+    }
 }
 
 /// Which generation of BitTorrent a torrent speaks.

@@ -68,6 +68,12 @@ pub struct TransferView {
     pub info_hash_v1: Option<String>,
     /// 64 hex digits.
     pub info_hash_v2: Option<String>,
+    /// Of a share, the CID of the file or folder; `None`: it has none, or is not hashed yet.
+    #[serde(default)]
+    pub cid: Option<String>,
+    /// Of a share, a link by CID that also says its name.
+    #[serde(default)]
+    pub ipfs: Option<String>,
     /// The name of the content; before metadata, what the link calls it or its hash.
     #[schema(value_type = AnyPath)]
     pub name: AnyPath,

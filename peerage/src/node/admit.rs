@@ -14,7 +14,7 @@ use super::entry::{Entry, Facts, now};
 use super::error::AddError;
 use super::select::Rules;
 use super::shelf::{Record, Slot};
-use super::{Entries, Inner, begin, life};
+use super::{Entries, Inner, begin, ipfs, life};
 use crate::model::{AddRequest, Event, Link, Problem, Role, State, TransferId};
 use crate::spool;
 
@@ -131,6 +131,7 @@ impl Inner {
     pub(super) fn clear(&self, forgotten: &Entry) {
         let _admitting = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.all().iter().any(|entry| entry.slot == forgotten.slot) {
+            ipfs::forget(self, forgotten);
             forgotten.clear();
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::select::Rules;
 use super::shelf::{Record, Slot};
+use crate::author::IpfsNames;
 use crate::model::{Check, FilePriority, Limits, Problem, Role, SeedGoal, State, TransferId};
 
 /// A transfer of the node. Shared between its task, which moves it on, and whoever asks about it.
@@ -53,6 +54,8 @@ pub(super) struct Facts {
     pub(super) name: PathBuf,
     pub(super) path: PathBuf,
     pub(super) hashes: Option<InfoHashes>,
+    /// How a share is named in IPFS.
+    pub(super) ipfs: Option<IpfsNames>,
     pub(super) private: bool,
     /// Bytes to hash, while hashing.
     pub(super) hashing: Option<u64>,
@@ -153,6 +156,7 @@ impl Facts {
             name,
             path,
             hashes: None,
+            ipfs: None,
             private: false,
             hashing: None,
             trackers: Vec::new(),

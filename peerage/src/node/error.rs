@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use peerage_blocks::BlocksError;
 use peerage_content::StorageError;
 
 use crate::model::{TransferId, TransferRef};
@@ -14,6 +15,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("open the data directory")]
     DataDir(#[source] StorageError),
+    /// The block store in it cannot be used.
+    #[error("open the data directory")]
+    Blocks(#[source] Box<BlocksError>),
     /// An address cannot be listened on.
     #[error("listen on {address}")]
     Listen {

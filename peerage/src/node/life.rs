@@ -21,7 +21,8 @@ use super::queue::Turn;
 use super::served::Served;
 use super::share::hash_for;
 use super::state::{cannot_use, set_state, state_of};
-use super::{AddError, Inner};
+use super::{AddError, Inner, ipfs};
+use crate::author::no_cid;
 use crate::model::{AddRequest, Event, GetRequest, Link, Problem, Role, SeedGoal, State, TransferId};
 
 /// How long until a transfer that another process works on is tried again.
@@ -89,6 +90,9 @@ pub(super) async fn live(node: Arc<Inner>, entry: Arc<Entry>) {
 
 /// Takes the transfer off the network; its record stays.
 async fn leave(node: &Inner, entry: &Entry) {
+    if let Some(blocks) = &node.blocks {
+        blocks.rest(entry.id.into());
+    }
     let (torrent, running) = {
         let mut facts = entry.facts();
         (facts.torrent.take(), facts.running.take())
@@ -113,6 +117,9 @@ async fn run(node: &Arc<Inner>, entry: &Arc<Entry>) -> Result<(), Fault> {
         prepared = prepare(node, entry, &request) => prepared?,
     };
     let running = begin(node, entry, metainfo, &torrent, belief).await?;
+    if matches!(request, AddRequest::Share(_)) {
+        ipfs::name(node, entry, &running).await;
+    }
     let known = Event::Metadata { transfer: Box::new(node.view_of(entry, &node.around().await).await) };
     let is_get = matches!(request, AddRequest::Get(_));
     if is_get {
@@ -224,10 +231,15 @@ async fn shared(
                 let problem = Problem::new("skipped", format!("{path:?} is not shared: {why}"));
                 node.emit(Event::Warning { id: Some(entry.id), problem });
             }
-            let metainfo = authored.torrent;
+            if let Some(Err(error)) = &authored.ipfs {
+                node.emit(Event::Warning { id: Some(entry.id), problem: no_cid(error) });
+            }
+            let (metainfo, named) = (authored.torrent, authored.ipfs.and_then(Result::ok));
             let (owner, bytes) = (entry.clone(), metainfo.to_bytes());
             let written = move || {
                 let _ = std::fs::remove_file(owner.slot.journal());
+                let leaves = named.map(|named| named.leaves.to_bytes());
+                owner.slot.write_leaves(leaves.as_deref())?;
                 owner.slot.write_torrent(&bytes)
             };
             blocking(written).await?.map_err(super::begin::storage)?;

@@ -12,6 +12,7 @@ mod entry;
 mod error;
 mod finish;
 mod foreign;
+mod ipfs;
 mod kept;
 mod life;
 mod queue;
@@ -35,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use peerage_bittorrent::door::{DhtSettings, Door, DoorConfig, DoorError};
 use peerage_bittorrent::mse;
+use peerage_blocks::Blocks;
 use peerage_content::{BlockPool, FilePool, Quota, Workers};
 use peerage_swarm::driver::{Resources, Throttle};
 use tokio::io::AsyncRead;
@@ -72,6 +74,8 @@ pub(crate) struct Inner {
     resources: Resources,
     files: FilePool,
     shelf: Shelf,
+    /// Where the node keeps its transfers for the next run, their blocks can be had by CID.
+    blocks: Option<Blocks>,
     queue: Queue,
     quota: Option<Quota>,
     surroundings: Surroundings,
@@ -100,9 +104,14 @@ impl Node {
     /// [`StartError`]: nothing runs.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let data_dir = config.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Shelf::open(&data_dir)).await;
-        let shelf = match opened {
-            Ok(shelf) => shelf.map_err(StartError::DataDir)?,
+        let restore = config.restore;
+        let opened = tokio::task::spawn_blocking(move || {
+            let shelf = Shelf::open(&data_dir).map_err(StartError::DataDir)?;
+            let blocks = restore.then(|| Blocks::open(&data_dir.join("blocks"))).transpose();
+            Ok((shelf, blocks.map_err(|error| StartError::Blocks(Box::new(error)))?))
+        });
+        let (shelf, blocks) = match opened.await {
+            Ok(opened) => opened?,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         let cancel = CancellationToken::new();
@@ -147,6 +156,7 @@ impl Node {
             resources,
             files: FilePool::new(FILES_OPEN),
             shelf,
+            blocks,
             queue: Queue::new(config.active_downloads_max),
             quota: limit(config.disk_quota).map(Quota::new),
             surroundings: Surroundings::default(),
@@ -398,6 +408,9 @@ impl Node {
             }
             self.0.resources.tasks.close();
             self.0.resources.tasks.wait().await;
+            if let Some(blocks) = self.0.blocks.clone() {
+                let _ = tokio::task::spawn_blocking(move || blocks.close()).await;
+            }
         };
         if tokio::time::timeout(STOP_MAX, stopping).await.is_err() {
             tracing::warn!("not everything ended in time");

@@ -1,7 +1,7 @@
 //! Where a node keeps what a restart needs: one small set of files a transfer, below the data directory.
 //!
-//! `KEY.json` is the record (what the user asked for), `KEY.torrent` the torrent once it is known, `KEY.journal` the fast-resume
-//! journal, which is also the lock between processes. The key is derived from what was asked, so that the same command finds its
+//! `KEY.json` is the record (what the user asked for), `KEY.torrent` the torrent once it is known, `KEY.leaves` what the CIDs of a share are
+//! made of, `KEY.journal` the fast-resume journal, which is also the lock between processes. The key is derived from what was asked, so that the same command finds its
 //! transfer again. Every file is replaced whole (written beside, then renamed).
 //!
 //! A command that runs a node of its own leaves its record behind, so that the same command resumes. Such a record is marked: no daemon
@@ -194,6 +194,28 @@ impl Slot {
         })
     }
 
+    fn leaves(&self) -> PathBuf {
+        self.stem.with_extension("leaves")
+    }
+
+    /// The leaves of a share, if they were kept.
+    pub(super) fn read_leaves(&self) -> Option<Vec<u8>> {
+        fs::read(self.leaves()).ok()
+    }
+
+    /// Keeps the leaves of a share; `None`: it has none any more.
+    pub(super) fn write_leaves(&self, bytes: Option<&[u8]>) -> Result<(), StorageError> {
+        let path = self.leaves();
+        let written = match bytes {
+            Some(bytes) => private::replace(&path, bytes),
+            None => fs::remove_file(&path),
+        };
+        match written {
+            Err(error) if bytes.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            written => written.map_err(|source| StorageError { attempt: "keep the leaves", path, source }),
+        }
+    }
+
     /// Whether another process works on it.
     fn is_busy(&self) -> bool {
         let locked = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
@@ -207,7 +229,7 @@ impl Slot {
 
     /// Forgets the transfer.
     pub(super) fn clear(&self) {
-        for path in [self.record(), self.torrent(), self.journal()] {
+        for path in [self.record(), self.torrent(), self.leaves(), self.journal()] {
             if let Err(error) = fs::remove_file(&path)
                 && error.kind() != io::ErrorKind::NotFound
             {

@@ -15,6 +15,7 @@ use super::entry::{Entry, Facts, Running};
 use super::select::wanted_bytes;
 use super::surroundings::Around;
 use super::{Inner, hex};
+use crate::author::IpfsNames;
 use crate::model::{
     Check, FilePriority, FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState,
     TrackerView, TransferView,
@@ -116,6 +117,8 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         id: entry.id,
         info_hash_v1: v1,
         info_hash_v2: v2,
+        cid: facts.ipfs.as_ref().map(|names| names.content.to_string()),
+        ipfs: facts.ipfs.as_ref().map(IpfsNames::link),
         name: facts.name.clone().into(),
         role: entry.role,
         state: facts.state,

@@ -59,6 +59,8 @@ pub fn a_transfer(id: u32) -> TransferView {
         id: TransferId(id),
         info_hash_v1: Some(format!("{id:02x}").repeat(20)),
         info_hash_v2: Some(format!("{:02x}", id + 0xa0).repeat(32)),
+        cid: None,
+        ipfs: None,
         name: "holi\x1b[2Jday".into(),
         role: Role::Get,
         state: State::Downloading,

@@ -42,6 +42,7 @@ fn hashed(layout: &Layout, format: Format) -> Hashed {
     Hashed {
         v1: format.has_v1().then(|| v1.collect()),
         v2: format.has_v2().then(|| layout.entries().iter().map(tree).collect()),
+        leaves: None,
         stamps: Vec::new(),
     }
 }
