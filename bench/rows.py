@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures every row of the table in bench/README.md and prints it anew, each figure beside its bound.
 
-    ./dev bench [--reps 3] [--only pair,swarm,many,share,idle,modes,web,crowd]
+    ./dev bench [--reps 3] [--only pair,swarm,many,share,idle,modes,web,gateway,crowd]
 
 Other programs run in the same rounds, one after the other, so that a ratio compares what the machine was at the same
 time. Memory is touched once before each round: the first use of a page that the host has to find costs several times
@@ -191,7 +191,22 @@ def crowd(table, _reps):
     table.add("the same with 10 % free riders: first of them / last contributor", f"{first / last:.2f} ({first:.0f} s, {last:.0f} s)", "> 1", first > last)
 
 
-PARTS = {part.__name__: part for part in (pair, swarm, many, share, idle, modes, web, crowd)}
+def gateway(table, reps):
+    run(["cargo", "build", "--release", "-p", "peerage-http", "--example", "folder"])
+    warm()
+    program = os.path.join(TARGET, "release", "examples", "folder")
+    out = run([sys.executable, HERE + "/gateway.py", "--program", program, "--reps", str(reps)])
+    rows = [json.loads(line) for line in out.splitlines()]
+    median = lambda program, name: statistics.median(row[name] for row in rows if row["program"] == program)
+    ours, theirs = (median(program, "cpu_s_per_gib") for program in ("peerage", "nginx"))
+    said = f"({ours:.3f} and {theirs:.3f} CPU s/GiB)"
+    table.at_most("gateway, a file of 1 GiB: CPU of the server, x nginx", ours / theirs, 1.5, said)
+    ours, theirs = (median(program, "requests_per_cpu_s") for program in ("peerage", "nginx"))
+    said = f"{ours / theirs:.2f} ({ours:.0f} and {theirs:.0f} requests per CPU second)"
+    table.add("gateway, a file of 4 KiB: requests per CPU second, x nginx", said, ">= 0.5", ours / theirs >= 0.5)
+
+
+PARTS = {part.__name__: part for part in (pair, swarm, many, share, idle, modes, web, gateway, crowd)}
 
 
 def main():

@@ -60,7 +60,13 @@ impl Address {
 
     /// Whether it leads through a relay.
     pub fn is_relayed(&self) -> bool {
-        self.0.iter().any(|step| step == Protocol::P2pCircuit)
+        is_relayed(&self.0)
+    }
+
+    /// Where the relay is that it leads through.
+    pub(crate) fn relay(&self) -> Option<Self> {
+        let relay: Multiaddr = self.0.iter().take_while(|step| *step != Protocol::P2pCircuit).collect();
+        (self.is_relayed() && !relay.is_empty()).then_some(Self(relay))
     }
 
     /// The address of its first step.
@@ -68,9 +74,23 @@ impl Address {
         first_ip(&self.0)
     }
 
+    /// The host name that it begins with, and the port there.
+    pub(crate) fn name(&self) -> Option<(String, u16)> {
+        let mut steps = self.0.iter();
+        let (Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) = steps.next()? else {
+            return None;
+        };
+        let (Protocol::Tcp(port) | Protocol::Udp(port)) = steps.next()? else { return None };
+        Some((name.into_owned(), port))
+    }
+
     pub(crate) fn multiaddr(&self) -> &Multiaddr {
         &self.0
     }
+}
+
+pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|step| step == Protocol::P2pCircuit)
 }
 
 /// The IP address that a socket to `address` would be opened to.
@@ -112,6 +132,32 @@ pub(crate) fn scope(ip: IpAddr) -> Scope {
         }
     };
     if special { Scope::Private } else { Scope::Public }
+}
+
+/// The longest address that is taken from others, bytes; of a relayed WebTransport address there are about 200.
+const LENGTH_MAX: usize = 512;
+
+/// Whether `peer` could be dialled at an address that somebody told: there is a port, and no other peer at the end.
+pub(crate) fn is_dialable(address: &Multiaddr, peer: &libp2p::PeerId) -> bool {
+    let port = address.iter().any(|step| matches!(step, Protocol::Tcp(1..) | Protocol::Udp(1..)));
+    let named = address.iter().any(|step| {
+        matches!(step, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_))
+    });
+    let relayed = is_relayed(address);
+    let unspecified = first_ip(address).is_some_and(|ip| ip.is_unspecified() || ip.is_multicast());
+    let at_end = match address.iter().last() {
+        Some(Protocol::P2p(end)) if !relayed => end == *peer,
+        _ => true,
+    };
+    (named || (port && first_ip(address).is_some())) && !unspecified && at_end && address.len() <= LENGTH_MAX
+}
+
+/// An address of a peer that is known anyway: so it is compared and kept. A relay that it leads through stays in it.
+pub(crate) fn without_peer(mut address: Multiaddr) -> Multiaddr {
+    if let Some(Protocol::P2p(_)) = address.iter().last() {
+        address.pop();
+    }
+    address
 }
 
 impl From<Multiaddr> for Address {

@@ -1,6 +1,7 @@
 //! What an overlay is told when it starts.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use libp2p::pnet::PreSharedKey;
 use peerage_identity::{NodeKey, PeerId};
 
 use crate::address::Address;
+use crate::dht::{DhtMode, Validators};
 
 /// Settings of an [`Overlay`](crate::Overlay).
 #[derive(Clone, Debug)]
@@ -16,6 +18,30 @@ pub struct OverlayConfig {
     pub key: NodeKey,
     /// Where to listen. Port 0: any.
     pub listen: Vec<Address>,
+    /// Where others can reach this node though it can't know it: a forwarded port, a name.
+    pub announce: Vec<Address>,
+    /// Peers to begin with, each with its peer id. They are dialled again as long as nobody else is known.
+    pub bootstrap: Vec<Address>,
+    /// How to take part in the public hash table of IPFS.
+    pub dht: DhtMode,
+    /// How to take part in the hash table of the local network.
+    pub lan_dht: DhtMode,
+    /// Find peers of the local network by multicast, and be found.
+    pub mdns: bool,
+    /// Ask peers whether they can reach this node, and do the same for them (AutoNAT v2).
+    pub autonat: bool,
+    /// When nobody can, be reached through peers that relay, and get a direct connection from there where the routers allow (DCUtR).
+    pub relay_client: bool,
+    /// A node that nobody has reached after this is taken for one that nobody can reach.
+    pub relay_after: Duration,
+    /// Relay for others, within narrow limits, while this node can be reached itself.
+    pub relay_server: bool,
+    /// Pass on messages of topics (gossipsub).
+    pub gossip: bool,
+    /// Who judges the values of the hash tables.
+    pub validators: Validators,
+    /// Where known peers and the records of others are kept; without a folder they are forgotten at the end.
+    pub data_dir: Option<PathBuf>,
     /// The program and its version, told to every peer.
     pub agent: String,
     /// Only nodes that hold the same key can talk to each other.
@@ -35,6 +61,18 @@ impl OverlayConfig {
         Self {
             key,
             listen: Vec::new(),
+            announce: Vec::new(),
+            bootstrap: Vec::new(),
+            dht: DhtMode::Off,
+            lan_dht: DhtMode::Off,
+            mdns: false,
+            autonat: false,
+            relay_client: false,
+            relay_after: Duration::from_secs(10),
+            relay_server: false,
+            gossip: false,
+            validators: Validators::default(),
+            data_dir: None,
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             private_network: None,
             deny: Vec::new(),
@@ -63,6 +101,10 @@ pub struct Limits {
     pub memory: Option<usize>,
     /// A connection without streams is closed after this.
     pub idle: Duration,
+    /// Provider records that are kept for others, a hash table; each takes about 200 bytes of disk.
+    pub provider_records: u64,
+    /// Values that are kept for others, a hash table, of at most 10 KiB.
+    pub values: u64,
 }
 
 impl Default for Limits {
@@ -76,6 +118,8 @@ impl Default for Limits {
             streams_per_connection: 256,
             memory: None,
             idle: Duration::from_secs(30),
+            provider_records: 200_000,
+            values: 10_000,
         }
     }
 }

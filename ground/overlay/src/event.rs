@@ -13,6 +13,20 @@ pub enum Path {
     Direct,
 }
 
+/// Whether others can open connections to this node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reachability {
+    /// Nobody has told yet.
+    #[default]
+    Unknown,
+    /// Yes.
+    Public,
+    /// Through a relay.
+    Relayed,
+    /// No.
+    Private,
+}
+
 /// Something happened. Who listens too slowly misses the oldest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,6 +56,32 @@ pub enum OverlayEvent {
     Listening(Address),
     /// The node listens here no more.
     ListeningEnded(Address),
+    /// A peer of the local network said where it is.
+    Discovered {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// There is a direct connection to a peer that was reached through a relay before.
+    HolePunched {
+        /// The peer.
+        peer: PeerId,
+    },
+    /// There is none: the connection stays with the relay.
+    StaysRelayed {
+        /// The peer.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// A peer listens to a topic.
+    Listens {
+        /// The peer.
+        peer: PeerId,
+        /// The topic.
+        topic: String,
+    },
+    /// Whether others can reach this node.
+    Reachability(Reachability),
     /// Others can reach the node here.
     Reachable(Address),
     /// Others can't reach the node here any more.

@@ -68,6 +68,10 @@ impl Peers {
         self.0.entry(peer).or_default().links.push(Link { id, address, path, dialled });
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it was the last connection.
     pub(crate) fn closed(&mut self, peer: PeerId, id: ConnectionId) -> bool {
         let Some(known) = self.0.get_mut(&peer) else { return false };
@@ -77,6 +81,13 @@ impl Peers {
             self.0.remove(&peer);
         }
         last
+    }
+
+    /// Where this node reached a peer itself, without a relay.
+    pub(crate) fn dialled_at(&self, peer: PeerId) -> Option<Address> {
+        let links = &self.0.get(&peer)?.links;
+        let direct = links.iter().find(|link| link.dialled && link.path == Path::Direct)?;
+        Some(direct.address.clone())
     }
 
     pub(crate) fn identified(&mut self, peer: PeerId, info: &identify::Info) {

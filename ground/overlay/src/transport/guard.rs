@@ -5,11 +5,12 @@
 //! from whom the user trusts for addresses: the user, and the local network about itself.
 
 use std::collections::{HashSet, VecDeque};
-use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use futures::future::{MapErr, TryFutureExt as _};
 use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 
@@ -51,6 +52,13 @@ impl Permits {
         }
     }
 
+    /// Whatever listens there may be dialled: a name that the user said leads there.
+    pub(crate) fn give_socket(&self, socket: SocketAddr) {
+        for port in [Protocol::Tcp(socket.port()), Protocol::Udp(socket.port())] {
+            self.give(&Multiaddr::from(socket.ip()).with(port));
+        }
+    }
+
     fn covers(&self, address: &Multiaddr) -> bool {
         let public = |ip| !matches!(scope(ip), Scope::Private | Scope::Machine);
         let permitted = || {
@@ -85,36 +93,49 @@ impl<T> Guarded<T> {
     }
 }
 
-fn refused() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "a private address that a stranger told is not dialled")
+/// No socket.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GuardError<E> {
+    #[error("a private address that a stranger told is not dialled")]
+    Private,
+    #[error(transparent)]
+    Socket(E),
 }
 
-impl<T: Transport<Error = io::Error>> Transport for Guarded<T> {
+impl<T: Transport> Transport for Guarded<T> {
     type Output = T::Output;
-    type Error = io::Error;
-    type ListenerUpgrade = T::ListenerUpgrade;
-    type Dial = T::Dial;
+    type Error = GuardError<T::Error>;
+    type ListenerUpgrade = MapErr<T::ListenerUpgrade, fn(T::Error) -> Self::Error>;
+    type Dial = MapErr<T::Dial, fn(T::Error) -> Self::Error>;
 
-    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<io::Error>> {
-        self.inner.listen_on(id, address)
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+        self.inner.listen_on(id, address).map_err(|error| error.map(GuardError::Socket))
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {
         self.inner.remove_listener(id)
     }
 
-    fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        opts: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
         if !self.permits.covers(&address) {
-            return Err(TransportError::Other(refused()));
+            return Err(TransportError::Other(GuardError::Private));
         }
-        self.inner.dial(address, opts)
+        let dial = self.inner.dial(address, opts).map_err(|error| error.map(GuardError::Socket))?;
+        Ok(dial.map_err(GuardError::Socket as fn(T::Error) -> Self::Error))
     }
 
     fn poll(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
-        self.project().inner.poll(cx)
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        self.project().inner.poll(cx).map(|event| {
+            let wrap: fn(T::Error) -> Self::Error = GuardError::Socket;
+            event.map_upgrade(|upgrade| upgrade.map_err(wrap)).map_err(GuardError::Socket)
+        })
     }
 }
 

@@ -1,46 +1,50 @@
 //! The task that owns the libp2p swarm: takes commands, tells events, keeps what the handle shows.
 
+mod commands;
+mod reach;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError as SwarmDialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, identify, ping};
-use peerage_identity::PeerId;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use libp2p::metrics::{Metrics, Recorder as _};
+use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, autonat, dcutr, gossipsub, identify, kad, mdns, ping};
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::commands::Command;
+use self::commands::DialReply;
 use crate::address::Address;
 use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::config::OverlayConfig;
 use crate::convert;
-use crate::dial::{DialError, Target};
-use crate::event::{OverlayEvent, Path};
+use crate::dht::Queries;
+use crate::event::{OverlayEvent, Path, Reachability};
+use crate::gossip::Listeners;
 use crate::overlay::StartError;
-use crate::peers::{ConnectedPeer, Peers};
-use crate::streams::Request;
+use crate::peers::Peers;
+use crate::relays::Relays;
+use crate::storage::{Network, Storage, WriterThread};
 use crate::transport::Permits;
 
-type DialReply = oneshot::Sender<Result<PeerId, DialError>>;
+/// While nobody is known, those to begin with are tried this often.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
+/// Known peers are put on disk this often, and at the end.
+const SAVE: Duration = Duration::from_secs(5 * 60);
 
-/// What handles ask for. Replies go nowhere when whoever asked has gone.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Dial { target: Target, reply: DialReply },
-    Disconnect { peer: PeerId, reply: oneshot::Sender<()> },
-    Deny { peer: PeerId, denied: bool, reply: oneshot::Sender<()> },
-    OpenStream { peer: PeerId, request: Request },
-    Peers(oneshot::Sender<Vec<ConnectedPeer>>),
-}
+/// Whether a relay is needed is looked at this often.
+const LOOK_FOR_RELAYS: Duration = Duration::from_secs(2);
 
 /// What handles read without asking. Written by the task alone.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) listening: Vec<Address>,
     pub(crate) reachable: Vec<Address>,
+    pub(crate) reachability: Reachability,
 }
 
 impl View {
@@ -56,6 +60,14 @@ pub(crate) struct Task {
     dials: HashMap<ConnectionId, DialReply>,
     /// Who waits for a dial that was under way before.
     joined: HashMap<libp2p::PeerId, Vec<DialReply>>,
+    metrics: Metrics,
+    queries: Queries,
+    listeners: Listeners,
+    /// `None` where relays are not used.
+    relays: Option<Relays>,
+    /// Peers in a row that could not reach this node.
+    unreached: u32,
+    bootstrap: Vec<Address>,
     events: broadcast::Sender<OverlayEvent>,
     view: Arc<RwLock<View>>,
 }
@@ -64,11 +76,31 @@ impl Task {
     pub(crate) fn new(
         swarm: Swarm<Behaviour>,
         permits: Permits,
+        queries: Queries,
+        metrics: Metrics,
+        config: &OverlayConfig,
         events: broadcast::Sender<OverlayEvent>,
         view: Arc<RwLock<View>>,
     ) -> Self {
-        let (peers, dials, joined) = Default::default();
-        Self { swarm, permits, peers, dials, joined, events, view }
+        let (peers, dials, joined, listeners) = Default::default();
+        let relays = config.relay_client.then(|| Relays::new(Instant::now() + config.relay_after));
+        let bootstrap = config.bootstrap.clone();
+        let unreached = 0;
+        Self {
+            swarm,
+            permits,
+            metrics,
+            peers,
+            dials,
+            joined,
+            queries,
+            listeners,
+            relays,
+            unreached,
+            bootstrap,
+            events,
+            view,
+        }
     }
 
     /// Returns when every address is listened on.
@@ -100,11 +132,24 @@ impl Task {
         Ok(())
     }
 
-    /// Until `cancel`, or until the last handle is gone. Connections are closed with the swarm.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Command>, cancel: CancellationToken) {
+    /// Until `cancel`, or until the last handle is gone. Connections are closed with the swarm; handles see the end when all is on disk.
+    pub(crate) async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Command>,
+        storage: Storage,
+        writer: WriterThread,
+        cancel: CancellationToken,
+    ) {
+        let mut look_around = tokio::time::interval(LOOK_AROUND);
+        let mut relays = tokio::time::interval(LOOK_FOR_RELAYS);
+        let mut save = tokio::time::interval(SAVE);
+        save.reset(); // the first tick would be now
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
+                _ = look_around.tick() => self.look_around(),
+                _ = relays.tick() => self.look_for_relays(),
+                _ = save.tick() => storage.put_peers(self.swarm.behaviour().book.book.rows()),
                 command = inbox.recv() => match command {
                     Some(command) => self.carry_out(command),
                     None => break,
@@ -112,79 +157,17 @@ impl Task {
                 event = self.swarm.select_next_some() => self.handle(event),
             }
         }
-    }
-
-    fn carry_out(&mut self, command: Command) {
-        match command {
-            Command::Dial { target, reply } => self.dial(target, reply),
-            Command::Disconnect { peer, reply } => {
-                if let Some(peer) = convert::to_libp2p(peer) {
-                    // An error says that there is no connection.
-                    let _ = self.swarm.disconnect_peer_id(peer);
-                }
-                let _ = reply.send(());
-            }
-            Command::Deny { peer, denied, reply } => {
-                if let Some(peer) = convert::to_libp2p(peer) {
-                    let list = &mut self.swarm.behaviour_mut().denied;
-                    if denied {
-                        list.block_peer(peer)
-                    } else {
-                        list.unblock_peer(peer)
-                    };
-                }
-                let _ = reply.send(());
-            }
-            Command::OpenStream { peer, request } => {
-                if let Some(peer) = convert::to_libp2p(peer) {
-                    self.swarm.behaviour_mut().streams.open(peer, request);
-                }
-            }
-            Command::Peers(reply) => {
-                let _ = reply.send(self.peers.list());
-            }
+        storage.put_peers(self.swarm.behaviour().book.book.rows());
+        let Self { swarm, events, .. } = self;
+        drop(swarm);
+        if tokio::task::spawn_blocking(move || storage.close(writer)).await.is_err() {
+            tracing::debug!("the runtime ended before the overlay's storage was closed");
         }
-    }
-
-    fn dial(&mut self, target: Target, reply: DialReply) {
-        let opts = match target {
-            Target::Peer(peer) => {
-                let Some(id) = convert::to_libp2p(peer) else { return };
-                if self.swarm.is_connected(&id) {
-                    let _ = reply.send(Ok(peer));
-                    return;
-                }
-                DialOpts::peer_id(id).condition(PeerCondition::DisconnectedAndNotDialing).build()
-            }
-            Target::Address(address) => {
-                self.permits.give(address.multiaddr());
-                match last_peer(address.multiaddr()) {
-                    Some(id) => DialOpts::peer_id(id)
-                        .condition(PeerCondition::Always)
-                        .addresses(vec![address.multiaddr().clone()])
-                        .build(),
-                    None => address.multiaddr().clone().into(),
-                }
-            }
-        };
-        let (id, peer) = (opts.connection_id(), opts.get_peer_id());
-        if let Some(peer) = &peer {
-            self.swarm.behaviour_mut().back_off.forgive(peer);
-        }
-        match (self.swarm.dial(opts), peer) {
-            (Ok(()), _) => {
-                self.dials.insert(id, reply);
-            }
-            (Err(SwarmDialError::DialPeerConditionFalse(_)), Some(peer)) => {
-                self.joined.entry(peer).or_default().push(reply);
-            }
-            (Err(error), _) => {
-                let _ = reply.send(Err(DialError::of(&error)));
-            }
-        }
+        drop((events, inbox));
     }
 
     fn handle(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.metrics.record(&event);
         match event {
             SwarmEvent::Behaviour(event) => self.handle_behaviour(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -194,6 +177,7 @@ impl Task {
                 if let Some(peer) = convert::from_libp2p(&peer_id)
                     && self.peers.closed(peer, connection_id)
                 {
+                    self.relays.iter_mut().for_each(|relays| relays.gone(&peer_id));
                     self.tell(OverlayEvent::Disconnected { peer });
                 }
             }
@@ -202,7 +186,8 @@ impl Task {
             }
             SwarmEvent::NewListenAddr { address, .. } => self.listening(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.listening_ended(address),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                self.relays.iter_mut().for_each(|relays| relays.ended(listener_id));
                 if let Err(error) = reason {
                     tracing::warn!(?addresses, "a listener ended: {error}");
                 }
@@ -213,25 +198,55 @@ impl Task {
                 tracing::debug!(from = %send_back_addr, "no connection: {error}");
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
-                let address = Address::from(address);
-                self.view().reachable.push(address.clone());
-                self.tell(OverlayEvent::Reachable(address));
+                self.reachable(address.into());
             }
             SwarmEvent::ExternalAddrExpired { address } => {
                 let address = Address::from(address);
                 self.view().reachable.retain(|known| *known != address);
                 self.tell(OverlayEvent::Unreachable(address));
+                self.judge_reachability();
             }
             _ => {}
         }
     }
 
+    fn count(&self, event: &BehaviourEvent) {
+        match event {
+            BehaviourEvent::Identify(event) => self.metrics.record(event),
+            BehaviourEvent::Ping(event) => self.metrics.record(event),
+            BehaviourEvent::Dht(event) | BehaviourEvent::LanDht(event) => self.metrics.record(event),
+            BehaviourEvent::Gossip(event) => self.metrics.record(event),
+            BehaviourEvent::RelayServer(event) => self.metrics.record(event),
+            BehaviourEvent::Dcutr(event) => self.metrics.record(event),
+            _ => {}
+        }
+    }
+
     fn handle_behaviour(&mut self, event: BehaviourEvent) {
+        self.count(&event);
         match event {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if let Some(peer) = convert::from_libp2p(&peer_id) {
                     self.peers.identified(peer, &info);
+                    self.swarm.behaviour_mut().dhts().for_each(|dht| dht.identified(peer_id, &info));
+                    self.offered_relay(peer, peer_id, &info);
                     self.tell(OverlayEvent::Identified { peer });
+                }
+            }
+            BehaviourEvent::Dht(event) => self.handle_dht(Network::Public, event),
+            BehaviourEvent::LanDht(event) => self.handle_dht(Network::Lan, event),
+            BehaviourEvent::Gossip(event) => self.gossiped(event),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(peers)) => self.discovered(peers),
+            BehaviourEvent::Autonat(autonat::v2::client::Event { result, .. }) => {
+                self.unreached = if result.is_ok() { 0 } else { self.unreached.saturating_add(1) };
+                self.judge_reachability();
+            }
+            BehaviourEvent::Dcutr(dcutr::Event { remote_peer_id, result }) => {
+                if let Some(peer) = convert::from_libp2p(&remote_peer_id) {
+                    self.tell(match result {
+                        Ok(_) => OverlayEvent::HolePunched { peer },
+                        Err(error) => OverlayEvent::StaysRelayed { peer, reason: error.to_string() },
+                    });
                 }
             }
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
@@ -240,6 +255,25 @@ impl Task {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn gossiped(&mut self, event: gossipsub::Event) {
+        if let gossipsub::Event::Subscribed { peer_id, topic } = &event
+            && let Some(peer) = convert::from_libp2p(peer_id)
+        {
+            self.tell(OverlayEvent::Listens { peer, topic: topic.to_string() });
+        }
+        if let Some(gossip) = self.swarm.behaviour_mut().gossip.as_mut() {
+            self.listeners.handle(gossip, event);
+        }
+    }
+
+    fn handle_dht(&mut self, network: Network, event: kad::Event) {
+        if let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event
+            && let Some((dht, book)) = self.swarm.behaviour_mut().dht(network)
+        {
+            self.queries.progress(dht, book, id, result, step.last);
         }
     }
 
@@ -253,13 +287,6 @@ impl Task {
         let joined = self.joined.remove(&peer_id).unwrap_or_default();
         for reply in joined.into_iter().chain(self.dials.remove(&id)) {
             let _ = reply.send(Ok(peer));
-        }
-    }
-
-    fn dial_failed(&mut self, id: ConnectionId, peer: Option<libp2p::PeerId>, error: &SwarmDialError) {
-        let joined = peer.and_then(|peer| self.joined.remove(&peer)).unwrap_or_default();
-        for reply in joined.into_iter().chain(self.dials.remove(&id)) {
-            let _ = reply.send(Err(DialError::of(error)));
         }
     }
 
@@ -282,12 +309,5 @@ impl Task {
     fn tell(&self, event: OverlayEvent) {
         // An error says that nobody listens.
         let _ = self.events.send(event);
-    }
-}
-
-fn last_peer(address: &Multiaddr) -> Option<libp2p::PeerId> {
-    match address.iter().last() {
-        Some(Protocol::P2p(peer)) => Some(peer),
-        _ => None,
     }
 }
