@@ -54,6 +54,7 @@ impl<B: Backend> Source<B> {
             // Within the bytes, so it fits.
             Self::Memory(bytes) => Ok(bytes.slice(..wanted as usize)),
             Self::InPlace(file) => {
+                self.check()?;
                 let mut span = Span { file: file.clone(), range: 0..wanted };
                 span.read().map_err(|error| Refusal::not_found(error.to_string()))
             }
@@ -64,7 +65,7 @@ impl<B: Backend> Source<B> {
     /// The answer to whoever asks under these conditions.
     ///
     /// # Errors
-    /// 404: the file on disk is something else by now; 412, 416.
+    /// 404: the file on disk is something else by now; 412, 416; 503: it is about to be hashed.
     pub(crate) fn answer(
         self,
         conditions: &Conditions,
@@ -97,7 +98,13 @@ impl<B: Backend> Source<B> {
         if file.length() == 0 {
             return Ok(());
         }
-        file.sending(0, 1).map(drop).map_err(|error: ReadError| Refusal::not_found(error.to_string()))
+        file.sending(0, 1).map(drop).map_err(|error| match error {
+            // It is about to be hashed again.
+            ReadError::Touched { .. } | ReadError::InDoubt { .. } => {
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1)
+            }
+            error => Refusal::not_found(error.to_string()),
+        })
     }
 
     fn body(self, range: Range<u64>) -> Body {

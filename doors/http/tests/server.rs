@@ -251,6 +251,11 @@ async fn a_file_that_changed_is_not_served() {
     let url = format!("http://{}/ipfs/{cid}?filename=a.txt", served.address);
     blocking(move || {
         assert_eq!(curl(&[&url]).stdout, b"what it was");
+        // Nothing but the time of its last change differs: whether its bytes do will be known soon.
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(there.path().join("file"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let doubt = String::from_utf8(curl(&["--include", &url]).stdout).unwrap();
+        assert!(doubt.starts_with("HTTP/1.1 503") && doubt.contains("retry-after: 1"), "{doubt}");
         std::fs::write(there.path().join("file"), b"what it is!").unwrap();
         let answer = curl(&["--include", &url]).stdout;
         let answer = String::from_utf8_lossy(&answer);
