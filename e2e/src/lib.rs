@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the program under test, other people's programs, sample content, networks of their own.
 //!
 //! - [`faults`]: small disks, counters, what a process said and when.
+//! - [`homes`]: hosts behind routers of every kind, and an internet between them.
 //! - [`js`]: programs in JavaScript.
 //! - [`machines`]: two machines with a wire between them, good or bad.
 //! - [`namespace`]: a test runs in a network and process namespace of its own; nothing it starts outlives it.
@@ -19,6 +20,7 @@
 use std::time::Duration;
 
 pub mod faults;
+pub mod homes;
 pub mod js;
 pub mod machines;
 pub mod namespace;

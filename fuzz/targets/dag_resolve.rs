@@ -8,9 +8,13 @@ use blocks::Blocks;
 use libfuzzer_sys::fuzz_target;
 use peerage_dag::{Codec, Resolver, sha2_256};
 
-fuzz_target!(|input: (u8, &[u8], &[u8])| {
-    let (codec, path, bytes) = input;
+// The codec of the first block, the path to the end of its line, the blocks.
+fuzz_target!(|input: &[u8]| {
+    let Some((&codec, rest)) = input.split_first() else { return };
     let codec = [Codec::DagPb, Codec::DagCbor, Codec::DagJson, Codec::Raw][usize::from(codec % 4)];
+    let line = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+    let (path, bytes) = rest.split_at(line);
+    let bytes = bytes.get(1..).unwrap_or_default();
     let components = path.split(|&byte| byte == b'/').count();
     let Ok(mut resolver) = Resolver::new(sha2_256(codec, b""), path) else { return };
     let mut blocks = Blocks::new(bytes);

@@ -58,8 +58,32 @@ impl<B: Backend> Source<B> {
                 let mut span = Span { file: file.clone(), range: 0..wanted };
                 span.read().map_err(|error| Refusal::not_found(error.to_string()))
             }
-            Self::Tree { root, .. } => tree::start(blocks, root, wanted).await.map(Bytes::from),
+            Self::Tree { root, .. } => tree::some(blocks, root, 0..wanted).await.map(Bytes::from),
         }
+    }
+
+    /// Waits for the first block of what is asked for, if it is in blocks: until then nothing is promised, and it can still be said that it
+    /// is missing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); 412, 416.
+    pub(crate) async fn begin(
+        &self,
+        blocks: &Blocks<B>,
+        conditions: &Conditions,
+        tag: &str,
+    ) -> Result<(), Refusal> {
+        let Self::Tree { root, length, .. } = self else { return Ok(()) };
+        let first = match headers::judge(conditions, tag, *length)? {
+            Verdict::Unchanged => return Ok(()),
+            Verdict::Send(Part::Whole) => 0,
+            Verdict::Send(Part::Range(range)) => range.start,
+            Verdict::Send(Part::Ranges(ranges)) => ranges.first().map_or(0, |range| range.start),
+        };
+        if first < *length {
+            tree::some(blocks, root, first..first + 1).await?;
+        }
+        Ok(())
     }
 
     /// The answer to whoever asks under these conditions.

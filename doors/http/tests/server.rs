@@ -304,11 +304,16 @@ async fn only_so_many_are_answered_at_a_time() {
     memory.silent.insert(cid);
     let config =
         peerage_http::Config { requests_max: 1, patience: Duration::from_secs(60), ..Default::default() };
-    let served = served_by(Arc::new(Gateway::new(memory, config)), Limits::default()).await;
+    let gateway = Arc::new(Gateway::new(memory, config));
+    let served = served_by(gateway.clone(), Limits::default()).await;
     let address = served.address;
     blocking(move || {
         let mut waiting = TcpStream::connect(address).unwrap();
         waiting.write_all(format!("GET /ipfs/{cid} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).unwrap();
+        // It has the place once its block is asked for.
+        while !gateway.backend().asked.lock().unwrap().contains(&cid) {
+            std::thread::yield_now();
+        }
         let answered = |wanted: &str| {
             let began = Instant::now();
             loop {

@@ -87,7 +87,7 @@ pub fn verify(cid: &Cid, data: &[u8]) -> Result<(), VerifyError> {
     if stated == &digest[..function.length] { Ok(()) } else { Err(VerifyError::Mismatch) }
 }
 
-/// The block that lies in its own name: the digest of an identity hash.
+/// The block that lies in its own name: the digest of an identity hash. It has 64 bytes at most, since longer ones are not read as CIDs.
 pub fn inlined(cid: &Cid) -> Option<&[u8]> {
     (cid.hash().code() == IDENTITY).then(|| cid.hash().digest())
 }

@@ -20,7 +20,6 @@ use crate::verify::inlined;
 pub struct Listing {
     wanted: Option<(Cid, Position)>,
     stack: Vec<IntoIter<Item>>,
-    fanout: Option<Fanout>,
 }
 
 /// An entry.
@@ -43,6 +42,8 @@ enum Item {
 /// Where a shard stands: the bits that the hashes of all names below begin with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Position {
+    /// That of the shards above, which has to stay the same.
+    fanout: Option<Fanout>,
     level: u32,
     hash: u64,
 }
@@ -56,7 +57,7 @@ pub(super) enum ShardLink<'a> {
 impl Listing {
     /// A listing of the directory that begins with the block `root`.
     pub fn new(root: Cid) -> Self {
-        Self { wanted: Some((root, Position::default())), stack: Vec::new(), fanout: None }
+        Self { wanted: Some((root, Position::default())), stack: Vec::new() }
     }
 
     /// The block without which it does not go on, if [`next`](Self::next) gave nothing; none at the end.
@@ -83,7 +84,7 @@ impl Listing {
         };
         let items = match data.kind {
             Kind::Directory if position.level == 0 => whole(&links)?,
-            Kind::HamtShard => self.shard(&links, &data, position)?,
+            Kind::HamtShard => shard(&links, &data, position)?,
             other => return Err(WalkError::NotADirectory(other)),
         };
         self.stack.push(items.into_iter());
@@ -111,23 +112,14 @@ impl Listing {
             }
         }
     }
+}
 
-    fn shard(
-        &mut self,
-        links: &[Link<'_>],
-        data: &Data<'_>,
-        position: Position,
-    ) -> Result<Vec<Item>, WalkError> {
-        let fanout = fanout_of(data)?;
-        if *self.fanout.get_or_insert(fanout) != fanout {
-            return Err(WalkError::Shard("the number of buckets changes"));
-        }
-        let item = |(link, read): (&Link<'_>, ShardLink<'_>)| match read {
-            ShardLink::Entry(name) => Item::Entry(listed(link, name)),
-            ShardLink::Shard(position) => Item::Shard(link.cid, position),
-        };
-        Ok(links.iter().zip(shard_links(links, fanout, position)?).map(item).collect())
-    }
+fn shard(links: &[Link<'_>], data: &Data<'_>, position: Position) -> Result<Vec<Item>, WalkError> {
+    let item = |(link, read): (&Link<'_>, ShardLink<'_>)| match read {
+        ShardLink::Entry(name) => Item::Entry(listed(link, name)),
+        ShardLink::Shard(position) => Item::Shard(link.cid, position),
+    };
+    Ok(links.iter().zip(shard_links(links, data, position)?).map(item).collect())
 }
 
 /// The entries of a directory in one block. Of two with the same name, the first counts.
@@ -152,7 +144,7 @@ fn checked(name: &[u8]) -> Result<(), WalkError> {
 }
 
 /// How many buckets a shard has.
-pub(super) fn fanout_of(data: &Data<'_>) -> Result<Fanout, WalkError> {
+fn fanout_of(data: &Data<'_>) -> Result<Fanout, WalkError> {
     if data.hash_type != Some(MURMUR3_X64_64) {
         return Err(WalkError::Shard("unknown hash function"));
     }
@@ -163,9 +155,13 @@ pub(super) fn fanout_of(data: &Data<'_>) -> Result<Fanout, WalkError> {
 /// nor in itself; as none may be empty, each brings the walk on.
 pub(super) fn shard_links<'a>(
     links: &[Link<'a>],
-    fanout: Fanout,
+    data: &Data<'_>,
     position: Position,
 ) -> Result<Vec<ShardLink<'a>>, WalkError> {
+    let fanout = fanout_of(data)?;
+    if position.fanout.is_some_and(|above| above != fanout) {
+        return Err(WalkError::Shard("the number of buckets changes"));
+    }
     if links.is_empty() && position.level > 0 {
         return Err(WalkError::Shard("empty shard"));
     }
@@ -179,7 +175,7 @@ pub(super) fn shard_links<'a>(
         let below = position.below(fanout, bucket).ok_or(WalkError::TooDeep)?;
         if !name.is_empty() {
             checked(name)?;
-            if !below.holds(fanout, hamt::hash(name)) {
+            if !below.holds(hamt::hash(name)) {
                 return Err(WalkError::Shard("name in a wrong bucket"));
             }
             read.push(ShardLink::Entry(name));
@@ -196,11 +192,12 @@ impl Position {
     /// The position of what stands in a bucket, if there are that many bits.
     fn below(self, fanout: Fanout, bucket: usize) -> Option<Self> {
         let level = self.level + 1;
-        (level <= fanout.levels()).then(|| Self { level, hash: self.hash << fanout.bits() | bucket as u64 })
+        let hash = self.hash << fanout.bits() | bucket as u64;
+        (level <= fanout.levels()).then_some(Self { fanout: Some(fanout), level, hash })
     }
 
     /// Whether a hash begins with the bits of this position.
-    pub(super) fn holds(self, fanout: Fanout, hash: u64) -> bool {
-        hash >> (u64::BITS - self.level * fanout.bits()) == self.hash
+    pub(super) fn holds(self, hash: u64) -> bool {
+        self.fanout.is_none_or(|fanout| hash >> (u64::BITS - self.level * fanout.bits()) == self.hash)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use cid::Cid;
 
-use super::listing::{Position, ShardLink, fanout_of, shard_links};
+use super::listing::{Position, ShardLink, shard_links};
 use super::{Parsed, WalkError, expect, parse};
 use crate::directory::shown;
 use crate::ipld::{self, Found};
@@ -147,17 +147,16 @@ impl Resolver {
     }
 
     fn through_shard(&mut self, links: &[Link<'_>], data: &Data<'_>) -> Result<(), WalkError> {
-        let fanout = fanout_of(data)?;
         let position = self.shard.unwrap_or_default();
         let Some(name) = self.path.front() else { return Ok(()) };
         let hash = crate::hamt::hash(name);
-        for (link, read) in links.iter().zip(shard_links(links, fanout, position)?) {
+        for (link, read) in links.iter().zip(shard_links(links, data, position)?) {
             match read {
                 ShardLink::Entry(found) if found == name => {
                     self.step(link.cid);
                     return Ok(());
                 }
-                ShardLink::Shard(below) if below.holds(fanout, hash) => {
+                ShardLink::Shard(below) if below.holds(hash) => {
                     self.cid = link.cid;
                     self.shard = Some(below);
                     return Ok(());

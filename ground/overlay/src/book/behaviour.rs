@@ -73,7 +73,7 @@ impl NetworkBehaviour for Behaviour {
                 ..
             }) => self.book.failed(&peer, address.clone()),
             FromSwarm::NewExternalAddrOfPeer(NewExternalAddrOfPeer { peer_id, addr }) => {
-                self.book.told(peer_id, addr.clone(), now());
+                self.book.told(peer_id, addr.clone());
             }
             _ => {}
         }

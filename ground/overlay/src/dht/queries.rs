@@ -10,7 +10,7 @@ use super::{Dht, DhtError, FoundPeer, KEY_LENGTH_MAX, Validators};
 use crate::address::without_peer;
 use crate::book::Book;
 use crate::convert;
-use crate::storage::{Network, now};
+use crate::storage::Network;
 
 /// A value is believed to be the newest when so many peers have answered.
 const ANSWERS: usize = 16;
@@ -220,7 +220,7 @@ impl Search {
     fn found(&mut self, book: &mut Book, peer: PeerId, addresses: Vec<Multiaddr>) {
         let addresses: BTreeSet<_> = addresses.into_iter().map(without_peer).collect();
         for address in &addresses {
-            book.told(peer, address.clone(), now());
+            book.told(peer, address.clone());
         }
         let Some(id) = convert::from_libp2p(&peer) else { return };
         if !self.seen.insert(peer) {

@@ -28,10 +28,11 @@ impl Task {
         self.reachable(address);
     }
 
-    /// Dials those to begin with, and acquaintances of former runs, as long as nobody is connected or no hash table knows anybody.
+    /// Dials those to begin with, and acquaintances of former runs, as long as nobody is connected or none of the hash tables knows anybody.
     pub(super) fn look_around(&mut self) {
-        let lonely = self.swarm.behaviour_mut().dhts().any(|dht| dht.size() == 0);
-        if !lonely && !self.peers.is_empty() {
+        let sizes: Vec<usize> = self.swarm.behaviour_mut().dhts().map(|dht| dht.size()).collect();
+        let lost = !sizes.is_empty() && sizes.iter().all(|size| *size == 0);
+        if !lost && !self.peers.is_empty() {
             return;
         }
         for address in self.bootstrap.clone() {

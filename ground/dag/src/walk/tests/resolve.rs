@@ -97,3 +97,15 @@ fn a_path_goes_from_ipld_data_into_directories_and_back() {
     assert_eq!(value.remainder, [b"deep".to_vec(), b"n".to_vec()]);
     assert_eq!(resolve(&blocks, top, "document/shallow"), Err(WalkError::NotFound("shallow".to_owned())));
 }
+
+#[test]
+fn a_path_ends_at_shards_whose_number_of_buckets_changes() {
+    let shard = |fanout| Data { hash_type: Some(0x22), fanout: Some(fanout), ..Data::new(Kind::HamtShard) };
+    let fanout = crate::hamt::Fanout::new(8).unwrap();
+    let bucket = fanout.prefix(fanout.bucket(crate::hamt::hash(b"name"), 0).unwrap());
+    let mut blocks = Blocks::default();
+    let file = blocks.raw(b"a");
+    let below = blocks.node(&shard(1024), &[("000name", file)]);
+    let root = blocks.node(&shard(8), &[(&bucket, below)]);
+    assert_eq!(resolve(&blocks, root, "name"), Err(WalkError::Shard("the number of buckets changes")));
+}
