@@ -31,6 +31,10 @@ pub async fn resolve(text: &str) -> Result<Link> {
     if !lower.starts_with("magnet:") && Path::new(text).exists() {
         return Ok(Link::Torrent(Base64(read_torrent(Path::new(text))?)));
     }
+    if text.trim().contains('\n') {
+        return Err(anyhow!("{} has a line break in it", Shown::text(text.trim())))
+            .hint("name one link, without what stands in other lines");
+    }
     match text.parse::<Magnet>() {
         Ok(_) => Ok(Link::Name(text.trim().to_owned())),
         Err(error) if lower.starts_with("magnet:") => {

@@ -200,6 +200,18 @@ fn an_error_is_a_line_its_causes_and_a_hint() {
     );
 }
 
+/// Two lines of another command, given as one argument, would be a link to a peer that nobody finds.
+#[test]
+fn a_link_of_two_lines_is_refused() {
+    let link = format!("magnet:?xt=urn:btih:{}&x.pe=127.0.0.1:1\nipfs://x", "ab".repeat(20));
+    for verb in ["get", "inspect"] {
+        let output = run(&[verb, &link]);
+        assert_status(&output, 1);
+        assert!(err(&output).contains("has a line break in it"), "{}", err(&output));
+    }
+    assert_status(&run(&["inspect", &format!(" {}\n", "ab".repeat(20))]), 0);
+}
+
 #[test]
 fn names_in_errors_are_harmless() {
     let output = run(&["share", "a\x1b[31mb"]);
