@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures every row of the table in bench/README.md and prints it anew, each figure beside its bound.
 
-    ./dev bench [--reps 3] [--only pair,swarm,many,share,idle,modes,web,gateway,crowd]
+    ./dev bench [--reps 3] [--only pair,swarm,many,share,imported,idle,modes,web,gateway,crowd]
 
 Other programs run in the same rounds, one after the other, so that a ratio compares what the machine was at the same
 time. Memory is touched once before each round: the first use of a page that the host has to find costs several times
@@ -40,6 +40,9 @@ class Table:
 
     def at_most(self, work, figure, bound, said):
         self.add(work, f"{figure:.2f} {said}", f"<= {bound:g}", figure <= bound)
+
+    def at_least(self, work, figure, bound, said):
+        self.add(work, f"{figure:,.0f} {said}", f">= {bound:,}", figure >= bound)
 
     def print(self):
         print("\n| work | measured | bound | | `--only` |\n| --- | --- | --- | --- | --- |")
@@ -140,12 +143,15 @@ def many(table, reps):
 
 
 def share(table, reps):
-    ratios = []
+    two, three = [], []
     for _ in range(reps):
         warm()
         out = run(["cargo", "run", "--quiet", "--release", "-p", "peerage-content", "--example", "measure", "--", "hash"])
-        ratios.append(float(re.search(r"pieces of 1024 KiB.*?([\d.]+) x bare", out, re.S)[1]))
-    table.at_most("share of 2 GiB, v1 + v2: CPU, x the bare hashes", statistics.median(ratios), 1.15, "")
+        ratios = re.search(r"pieces of 1024 KiB.*?([\d.]+) x bare.*?leaves.*?([\d.]+) x bare", out, re.S)
+        two.append(float(ratios[1]))
+        three.append(float(ratios[2]))
+    table.at_most("share of 2 GiB, v1 + v2: CPU, x the bare hashes", statistics.median(two), 1.15, "")
+    table.at_most("share of 2 GiB, v1 + v2 + CID: CPU, x the bare hashes", statistics.median(three), 1.15, "(one read of the disk)")
 
 
 def idle(table, reps):
@@ -191,6 +197,14 @@ def crowd(table, _reps):
     table.add("the same with 10 % free riders: first of them / last contributor", f"{first / last:.2f} ({first:.0f} s, {last:.0f} s)", "> 1", first > last)
 
 
+def imported(table, reps):
+    rows = [json.loads(run([sys.executable, HERE + "/imported.py", "--program", PROGRAM])) for _ in range(reps)]
+    median = lambda name: statistics.median(row[name] for row in rows)
+    said = f"({median('seconds'):.1f} s, {median('cpu_s'):.1f} CPU s; walked, hashed three ways, taken up)"
+    table.at_least("import of 100,000 x 4 KiB: files a second", median("files_s"), 5_000, said)
+    table.at_most("the same: metadata of IPFS on disk, B a file", median("bytes_a_file"), 300, f"(the torrent: {median('torrent_bytes_a_file'):.0f})")
+
+
 def gateway(table, reps):
     run(["cargo", "build", "--release", "-p", "peerage-http", "--example", "folder"])
     warm()
@@ -206,7 +220,7 @@ def gateway(table, reps):
     table.add("gateway, a file of 4 KiB: requests per CPU second, x nginx", said, ">= 0.5", ours / theirs >= 0.5)
 
 
-PARTS = {part.__name__: part for part in (pair, swarm, many, share, idle, modes, web, gateway, crowd)}
+PARTS = {part.__name__: part for part in (pair, swarm, many, share, imported, idle, modes, web, gateway, crowd)}
 
 
 def main():

@@ -115,6 +115,11 @@ impl Process {
         self
     }
 
+    /// It may end by itself from now on.
+    pub fn may_end(&self) {
+        self.lines.lock().stays = false;
+    }
+
     /// The next line of stdout for which `pick` finds something; lines before it are passed over.
     #[track_caller]
     pub fn wait_for<T>(&mut self, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {

@@ -152,14 +152,14 @@ impl IpfsNames {
         Self { content: dag.content, root: dag.root, file }
     }
 
-    /// The link that leads to it, with its name.
-    pub(crate) fn link(&self) -> String {
+    /// What leads to it with its name: in a link behind `ipfs://`, at a gateway behind `/ipfs/`.
+    pub(crate) fn path(&self) -> String {
         let root = self.root.into_v1().unwrap_or(self.root);
         let name =
             |file: &RelPath| percent_encode(file.as_path().as_os_str().as_bytes(), ESCAPED).to_string();
         match &self.file {
-            Some(file) => format!("ipfs://{root}/{}", name(file)),
-            None => format!("ipfs://{root}"),
+            Some(file) => format!("{root}/{}", name(file)),
+            None => format!("{root}"),
         }
     }
 }

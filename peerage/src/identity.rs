@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use peerage_identity::{ContactBook, FileError, KeyFileError, NodeKey};
+use peerage_identity::{BookError, ContactBook, FileError, KeyFileError, NodeKey};
 
 use crate::errors::HintExt;
 use crate::private;
@@ -37,11 +37,7 @@ impl IdentityFolder {
         let path = self.key_file();
         let key = NodeKey::load_or_create(&path);
         let hint = key.as_ref().err().and_then(|error| way_out(error, &path));
-        let key = match hint {
-            Some(hint) => key.hint(hint),
-            None => key.map_err(Into::into),
-        };
-        key.context("find the key of this node")
+        hinted(key.map_err(Into::into), hint).context("find the key of this node")
     }
 
     /// The contacts. Their file is made with the first of them.
@@ -57,6 +53,31 @@ impl IdentityFolder {
         private::create_folder(&self.data_dir)
             .with_context(|| format!("use the data directory {}", Shown::path(&self.data_dir)))
             .hint("choose another folder with --data-dir DIR")
+    }
+}
+
+/// Hangs on what a result of the contact book fails with, if it is the book's fault, what to do about it.
+///
+/// # Errors
+/// That of `result`.
+pub fn advise<T>(result: Result<T>) -> Result<T> {
+    let hint = match result.as_ref().err().and_then(|error| error.downcast_ref()) {
+        Some(BookError::File(FileError::Exposed { path, .. })) => {
+            Some(format!("look whether it says what you said, then `chmod go-w {}`", Shown::path(path)))
+        }
+        Some(BookError::Content { path, .. }) => {
+            Some(format!("mend {}, or move it away and begin anew", Shown::path(path)))
+        }
+        Some(BookError::Later { .. }) => Some("use the program that wrote it, or a later one".to_owned()),
+        _ => None,
+    };
+    hinted(result, hint)
+}
+
+fn hinted<T>(result: Result<T>, hint: Option<String>) -> Result<T> {
+    match hint {
+        Some(hint) => result.hint(hint),
+        None => result,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod errors;
+mod gateway;
 pub mod identity;
 pub mod key;
 pub mod link;

@@ -348,6 +348,16 @@ fn a_contact_that_cannot_be_is_refused_with_what_helps() {
     let output = run(&["contact", "ls"]);
     assert_status(&output, 1);
     assert!(err(&output).contains("contacts.json\" holds no contacts"), "{}", err(&output));
+    assert!(err(&output).contains("hint: mend "), "{}", err(&output));
+    fs::write(&book, "{\"version\":9}").unwrap();
+    let output = run(&["contact", "allow", PEER]);
+    assert!(err(&output).contains("is of a later version"), "{}", err(&output));
+    assert!(err(&output).contains("hint: use the program that wrote it"), "{}", err(&output));
+    fs::set_permissions(&book, fs::Permissions::from_mode(0o666)).unwrap();
+    let output = run(&["contact", "deny", PEER]);
+    assert!(err(&output).contains("(its mode is 666)"), "{}", err(&output));
+    assert!(err(&output).contains("chmod go-w "), "{}", err(&output));
+    assert_eq!(fs::read_to_string(&book).unwrap(), "{\"version\":9}");
 }
 
 #[test]

@@ -210,7 +210,9 @@ impl Conditions {
 
 impl Target {
     fn of(head: &Parts) -> Self {
-        Self { path: head.uri.path().to_owned(), query: head.uri.query().map(str::to_owned) }
+        // A target that is a host alone has no path.
+        let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };
+        Self { path: path.to_owned(), query: head.uri.query().map(str::to_owned) }
     }
 
     /// The query with its question mark, if there is one.
@@ -221,7 +223,9 @@ impl Target {
     /// The same with a slash at the end of the path: where a directory lies, so that links in it work.
     pub fn as_folder(&self) -> String {
         // Two slashes at the beginning would name a host.
-        format!("/{}/{}", self.path.trim_matches('/'), self.shown_query())
+        let path = self.path.trim_matches('/');
+        let slash = if path.is_empty() { "" } else { "/" };
+        format!("/{path}{slash}{}", self.shown_query())
     }
 
     /// The same with one more parameter.

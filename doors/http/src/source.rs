@@ -54,17 +54,42 @@ impl<B: Backend> Source<B> {
             // Within the bytes, so it fits.
             Self::Memory(bytes) => Ok(bytes.slice(..wanted as usize)),
             Self::InPlace(file) => {
+                self.check()?;
                 let mut span = Span { file: file.clone(), range: 0..wanted };
                 span.read().map_err(|error| Refusal::not_found(error.to_string()))
             }
-            Self::Tree { root, .. } => tree::start(blocks, root, wanted).await.map(Bytes::from),
+            Self::Tree { root, .. } => tree::some(blocks, root, 0..wanted).await.map(Bytes::from),
         }
+    }
+
+    /// Waits for the first block of what is asked for, if it is in blocks: until then nothing is promised, and it can still be said that it
+    /// is missing.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); 412, 416.
+    pub(crate) async fn begin(
+        &self,
+        blocks: &Blocks<B>,
+        conditions: &Conditions,
+        tag: &str,
+    ) -> Result<(), Refusal> {
+        let Self::Tree { root, length, .. } = self else { return Ok(()) };
+        let first = match headers::judge(conditions, tag, *length)? {
+            Verdict::Unchanged => return Ok(()),
+            Verdict::Send(Part::Whole) => 0,
+            Verdict::Send(Part::Range(range)) => range.start,
+            Verdict::Send(Part::Ranges(ranges)) => ranges.first().map_or(0, |range| range.start),
+        };
+        if first < *length {
+            tree::some(blocks, root, first..first + 1).await?;
+        }
+        Ok(())
     }
 
     /// The answer to whoever asks under these conditions.
     ///
     /// # Errors
-    /// 404: the file on disk is something else by now; 412, 416.
+    /// 404: the file on disk is something else by now; 412, 416; 503: it is about to be hashed.
     pub(crate) fn answer(
         self,
         conditions: &Conditions,
@@ -97,7 +122,13 @@ impl<B: Backend> Source<B> {
         if file.length() == 0 {
             return Ok(());
         }
-        file.sending(0, 1).map(drop).map_err(|error: ReadError| Refusal::not_found(error.to_string()))
+        file.sending(0, 1).map(drop).map_err(|error| match error {
+            // It is about to be hashed again.
+            ReadError::Touched { .. } | ReadError::InDoubt { .. } => {
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(1)
+            }
+            error => Refusal::not_found(error.to_string()),
+        })
     }
 
     fn body(self, range: Range<u64>) -> Body {

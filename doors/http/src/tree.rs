@@ -134,16 +134,16 @@ pub(crate) async fn pour<B: Backend>(
     Ok(())
 }
 
-/// The first bytes of a file.
+/// Some bytes of a file, all at once.
 ///
 /// # Errors
 /// A block that is missing or malformed.
-pub(crate) async fn start<B: Backend>(
+pub(crate) async fn some<B: Backend>(
     blocks: &Blocks<B>,
     root: &Cid,
-    wanted: u64,
+    range: Range<u64>,
 ) -> Result<Vec<u8>, Refusal> {
-    let mut runs = Runs::new(blocks, root, 0..wanted);
+    let mut runs = Runs::new(blocks, root, range);
     let mut found = Vec::new();
     while let Some(run) = runs.next().await? {
         found.extend_from_slice(&run);

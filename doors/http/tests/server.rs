@@ -251,6 +251,11 @@ async fn a_file_that_changed_is_not_served() {
     let url = format!("http://{}/ipfs/{cid}?filename=a.txt", served.address);
     blocking(move || {
         assert_eq!(curl(&[&url]).stdout, b"what it was");
+        // Nothing but the time of its last change differs: whether its bytes do will be known soon.
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(there.path().join("file"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let doubt = String::from_utf8(curl(&["--include", &url]).stdout).unwrap();
+        assert!(doubt.starts_with("HTTP/1.1 503") && doubt.contains("retry-after: 1"), "{doubt}");
         std::fs::write(there.path().join("file"), b"what it is!").unwrap();
         let answer = curl(&["--include", &url]).stdout;
         let answer = String::from_utf8_lossy(&answer);
@@ -299,11 +304,16 @@ async fn only_so_many_are_answered_at_a_time() {
     memory.silent.insert(cid);
     let config =
         peerage_http::Config { requests_max: 1, patience: Duration::from_secs(60), ..Default::default() };
-    let served = served_by(Arc::new(Gateway::new(memory, config)), Limits::default()).await;
+    let gateway = Arc::new(Gateway::new(memory, config));
+    let served = served_by(gateway.clone(), Limits::default()).await;
     let address = served.address;
     blocking(move || {
         let mut waiting = TcpStream::connect(address).unwrap();
         waiting.write_all(format!("GET /ipfs/{cid} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).unwrap();
+        // It has the place once its block is asked for.
+        while !gateway.backend().asked.lock().unwrap().contains(&cid) {
+            std::thread::yield_now();
+        }
         let answered = |wanted: &str| {
             let began = Instant::now();
             loop {

@@ -1,6 +1,6 @@
 //! Where each block lies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,19 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use peerage_content::{ReadError, Store};
-use peerage_dag::{BLOCK_LEN_MAX, Cid, inlined};
+use peerage_dag::{Cid, inlined};
 use redb::backends::InMemoryBackend;
 use redb::{
-    Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    WriteTransaction,
+    Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, WriteTransaction,
 };
 
 use crate::error::Attempt;
 use crate::tables::{
     CONTENTS, COUNTS, FILES, KEPT_BYTES, LEAVES, NEXT_STAMP, NODES, PINS, content_of, hash_key, leaf_at,
-    place_key, place_keys,
+    place_keys,
 };
-use crate::{BlocksError, Dag, LeafSet, collect};
+use crate::{BlocksError, Dag, LeafSet, contents, nodes};
 
 /// Memory in which the database keeps what was read last, bytes.
 const CACHE: usize = 8 << 20;
@@ -155,7 +154,7 @@ impl Blocks {
         let nodes = transaction.open_table(NODES).attempt("look for a block")?;
         let found = nodes.get(hash_key(cid).as_slice()).attempt("look for a block")?;
         match (found, failed) {
-            (Some(found), _) => Ok(Some(Bytes::copy_from_slice(found.value().1))),
+            (Some(found), _) => Ok(Some(Bytes::copy_from_slice(found.value().2))),
             (None, Some(error)) => Err(error.into()),
             (None, None) => Ok(None),
         }
@@ -177,7 +176,7 @@ impl Blocks {
         }
         let nodes = transaction.open_table(NODES).attempt("look for a block")?;
         let found = nodes.get(hash_key(cid).as_slice()).attempt("look for a block")?;
-        Ok(found.map(|found| found.value().1.len()))
+        Ok(found.map(|found| found.value().2.len()))
     }
 
     /// Keeps blocks whole, until they are collected. They are on disk with the next pin or content.
@@ -188,13 +187,13 @@ impl Blocks {
         self.write(Durability::None, |transaction| {
             blocks.into_iter().try_for_each(|(cid, bytes)| {
                 peerage_dag::verify(&cid, &bytes).map_err(|error| BlocksError::Mismatch(Box::new(error)))?;
-                put(transaction, &cid, &bytes)
+                nodes::put(transaction, &cid, &bytes)
             })
         })
     }
 
-    /// Takes up content: what stands above its leaves, and the leaves; `source` reads them. On disk when this returns. Content of the same
-    /// number goes first.
+    /// Takes up content: what stands above its leaves, and the leaves; `source` reads them. On disk when this returns. Content that had the
+    /// same number is forgotten.
     ///
     /// # Errors
     /// [`BlocksError`]: nothing was taken up.
@@ -205,21 +204,10 @@ impl Blocks {
         dag: &Dag,
         source: Arc<dyn Source>,
     ) -> Result<(), BlocksError> {
-        self.write(Durability::Immediate, |transaction| {
-            dag.nodes.iter().try_for_each(|(cid, bytes)| put(transaction, cid, bytes))?;
-            let mut table = transaction.open_table(LEAVES).attempt("keep leaves")?;
-            for (cid, leaf) in leaves.places() {
-                let key = place_key(&hash_key(&cid), id);
-                table.insert(key.as_slice(), (leaf.entry, leaf.number)).attempt("keep leaves")?;
-            }
-            let mut files = transaction.open_table(FILES).attempt("keep files")?;
-            for (cid, entry) in &dag.files {
-                files.insert(place_key(&hash_key(cid), id).as_slice(), entry).attempt("keep files")?;
-            }
-            let mut contents = transaction.open_table(CONTENTS).attempt("keep a content")?;
-            contents.insert(id.0, dag.root.to_bytes().as_slice()).attempt("keep a content")?;
-            collect::roots_changed(transaction)
-        })?;
+        if self.root_of(id)?.is_some() {
+            self.remove_content(id)?;
+        }
+        self.write(Durability::Immediate, |transaction| contents::add(transaction, id, leaves, dag))?;
         self.revive(id, source);
         Ok(())
     }
@@ -240,30 +228,29 @@ impl Blocks {
         Ok(found.and_then(|found| Cid::read_bytes(found.value()).ok()))
     }
 
+    /// The numbers of all contents, live or not.
+    ///
+    /// # Errors
+    /// [`BlocksError::Store`].
+    pub fn contents(&self) -> Result<Vec<ContentId>, BlocksError> {
+        contents::numbers(&self.read()?)
+    }
+
     /// Content is not read any more, for now: its file is away.
     pub fn rest(&self, id: ContentId) {
         self.shared.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    /// Forgets content that was added with these leaves; the nodes above them are collected in time.
+    /// Forgets content, and the nodes above its leaves that belong to no other; what is pinned of them stays.
     ///
     /// # Errors
-    /// [`BlocksError::Store`].
-    pub fn remove_content(&self, id: ContentId, leaves: &LeafSet, dag: &Dag) -> Result<(), BlocksError> {
+    /// [`BlocksError`]: nothing is forgotten.
+    pub fn remove_content(&self, id: ContentId) -> Result<(), BlocksError> {
         self.rest(id);
-        self.write(Durability::Immediate, |transaction| {
-            let mut table = transaction.open_table(LEAVES).attempt("forget leaves")?;
-            for (cid, _) in leaves.places() {
-                table.remove(place_key(&hash_key(&cid), id).as_slice()).attempt("forget leaves")?;
-            }
-            let mut files = transaction.open_table(FILES).attempt("forget files")?;
-            for (cid, _) in &dag.files {
-                files.remove(place_key(&hash_key(cid), id).as_slice()).attempt("forget files")?;
-            }
-            let mut contents = transaction.open_table(CONTENTS).attempt("forget a content")?;
-            contents.remove(id.0).attempt("forget a content")?;
-            Ok(())
-        })
+        let _collecting = self.collecting();
+        let mut pinned = HashSet::new();
+        self.mark(&mut pinned)?;
+        self.write(Durability::Immediate, |transaction| contents::remove(transaction, id, &pinned))
     }
 
     /// Where the file with this root lies as a whole, if it does so in live content.
@@ -273,8 +260,19 @@ impl Blocks {
     pub fn file(&self, root: &Cid) -> Result<Option<WholeFile>, BlocksError> {
         let transaction = self.read()?;
         let files = transaction.open_table(FILES).attempt("look for a file")?;
-        let found = self.places_in(&files, root, |entry| entry)?.into_iter().next();
-        Ok(found.map(|(source, entry)| WholeFile { store: source.store().clone(), entry: entry as usize }))
+        let whole = |source: Arc<dyn Source>, entry: u32| WholeFile {
+            store: source.store().clone(),
+            entry: entry as usize,
+        };
+        if let Some((source, entry)) = self.places_in(&files, root, |entry| entry)?.into_iter().next() {
+            return Ok(Some(whole(source, entry)));
+        }
+        let leaves = transaction.open_table(LEAVES).attempt("look for a file")?;
+        let mut places = self.places_in(&leaves, root, leaf_at)?.into_iter();
+        // A leaf is a file if nothing comes after it.
+        let next = |leaf: Leaf| Leaf { number: leaf.number + 1, ..leaf };
+        let only = places.find(|(source, leaf)| leaf.number == 0 && source.length(next(*leaf)).is_none());
+        Ok(only.map(|(source, leaf)| whole(source, leaf.entry)))
     }
 
     /// Bytes of all blocks that are kept whole.
@@ -380,24 +378,4 @@ impl Drop for Hold {
             }
         }
     }
-}
-
-/// Keeps a block whole, as part of `transaction`; one that is here already counts as new.
-fn put(transaction: &WriteTransaction, cid: &Cid, bytes: &[u8]) -> Result<(), BlocksError> {
-    if bytes.len() > BLOCK_LEN_MAX {
-        return Err(BlocksError::TooLong { length: bytes.len(), max: BLOCK_LEN_MAX });
-    }
-    if inlined(cid).is_some() {
-        return Ok(());
-    }
-    let mut counts = transaction.open_table(COUNTS).attempt("count")?;
-    let stamp = counts.get(NEXT_STAMP).attempt("count")?.map_or(0, |next| next.value());
-    counts.insert(NEXT_STAMP, stamp + 1).attempt("count")?;
-    let mut nodes = transaction.open_table(NODES).attempt("keep a block")?;
-    let before = nodes.insert(hash_key(cid).as_slice(), (stamp, bytes)).attempt("keep a block")?;
-    if before.is_none() {
-        let kept = counts.get(KEPT_BYTES).attempt("count")?.map_or(0, |kept| kept.value());
-        counts.insert(KEPT_BYTES, kept + bytes.len() as u64).attempt("count")?;
-    }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The collection of blocks that nothing keeps.
 //!
-//! Kept are: what hangs below a pin or below the root of a content, and what was put while a hold lasts. The rest is a cache, of which
+//! Kept are: the nodes of contents, what hangs below a pin, and what was put while a hold lasts. The rest is a cache, of which
 //! the oldest goes first, and only as much as the quota asks. Reads are never in the way: they see the database as it was when they began.
 
 use std::collections::HashSet;
@@ -11,8 +11,8 @@ use redb::{Durability, ReadTransaction, ReadableTable, WriteTransaction};
 use crate::BlocksError;
 use crate::blocks::Blocks;
 use crate::error::Attempt;
-use crate::pins::{PinMode, is_here, pins, roots_generation};
-use crate::tables::{CONTENTS, COUNTS, KEPT_BYTES, NODES, ROOTS_CHANGED, hash_key};
+use crate::pins::{PinMode, generation, is_here, pins};
+use crate::tables::{COUNTS, KEPT_BYTES, NODES, hash_key};
 
 /// Blocks deleted in one transaction: others who write wait that long.
 const BATCH: usize = 1_000;
@@ -40,14 +40,14 @@ impl Blocks {
     /// unknown.
     pub fn collect(&self, target: u64) -> Result<Collected, BlocksError> {
         let mut marked = HashSet::new();
-        let mut generation = self.mark(&mut marked)?;
+        let mut marks = self.mark(&mut marked)?;
         let loose = self.loose(&marked)?;
         let mut collected = Collected::default();
         for batch in loose.chunks(BATCH) {
             // Whoever pins meanwhile has found blocks that are in the list.
             let _collecting = self.collecting();
-            if roots_generation(&self.read()?)? != generation {
-                generation = self.mark(&mut marked)?;
+            if generation(&self.read()?)? != marks {
+                marks = self.mark(&mut marked)?;
             }
             if self.kept_bytes()? <= target {
                 break;
@@ -60,8 +60,8 @@ impl Blocks {
         Ok(collected)
     }
 
-    /// Marks everything below all roots; returns which roots these are.
-    fn mark(&self, marked: &mut HashSet<Vec<u8>>) -> Result<u64, BlocksError> {
+    /// Marks everything below all pins; returns which pins these are.
+    pub(crate) fn mark(&self, marked: &mut HashSet<Vec<u8>>) -> Result<u64, BlocksError> {
         let transaction = self.read()?;
         for pin in pins(&transaction)? {
             match pin.mode {
@@ -69,14 +69,7 @@ impl Blocks {
                 PinMode::Recursive => walk(&transaction, &pin.root, marked, &mut |_| Ok(()))?,
             }
         }
-        let contents = transaction.open_table(CONTENTS).attempt("list contents")?;
-        for found in contents.iter().attempt("list contents")? {
-            let (_, root) = found.attempt("list contents")?;
-            if let Ok(root) = Cid::read_bytes(root.value()) {
-                walk(&transaction, &root, marked, &mut |_| Ok(()))?;
-            }
-        }
-        roots_generation(&transaction)
+        generation(&transaction)
     }
 
     /// Blocks that are not marked and not held, oldest first.
@@ -87,8 +80,8 @@ impl Blocks {
         let mut loose = Vec::new();
         for found in nodes.iter().attempt("list blocks")? {
             let (key, node) = found.attempt("list blocks")?;
-            let (stamp, _) = node.value();
-            if stamp < held_from && !marked.contains(key.value()) {
+            let (stamp, owners, _) = node.value();
+            if owners == 0 && stamp < held_from && !marked.contains(key.value()) {
                 loose.push(Loose { stamp, key: key.value().to_vec() });
             }
         }
@@ -118,8 +111,8 @@ fn sweep(
         // One that was put again since has another stamp: somebody may need it.
         let found = nodes.get(block.key.as_slice()).attempt("delete blocks")?;
         let length = found.and_then(|found| {
-            let (stamp, bytes) = found.value();
-            (stamp == block.stamp).then_some(bytes.len() as u64)
+            let (stamp, owners, bytes) = found.value();
+            (owners == 0 && stamp == block.stamp).then_some(bytes.len() as u64)
         });
         let Some(bytes) = length else { continue };
         nodes.remove(block.key.as_slice()).attempt("delete blocks")?;
@@ -129,14 +122,6 @@ fn sweep(
     }
     counts.insert(KEPT_BYTES, kept).attempt("count")?;
     Ok(collected)
-}
-
-/// Another root counts from now on, as part of `transaction`.
-pub(crate) fn roots_changed(transaction: &WriteTransaction) -> Result<(), BlocksError> {
-    let mut counts = transaction.open_table(COUNTS).attempt("count")?;
-    let before = counts.get(ROOTS_CHANGED).attempt("count")?.map_or(0, |before| before.value());
-    counts.insert(ROOTS_CHANGED, before + 1).attempt("count")?;
-    Ok(())
 }
 
 /// Adds `root` and everything below it to `seen`; what is there already is not walked again. `missing` hears of blocks that are not here.
@@ -155,7 +140,7 @@ pub(crate) fn walk(
         }
         match nodes.get(key.as_slice()).attempt("walk")? {
             Some(node) => {
-                let links = peerage_dag::links(&cid, node.value().1);
+                let links = peerage_dag::links(&cid, node.value().2);
                 waiting.extend(links.map_err(|error| BlocksError::Malformed {
                     cid: Box::new(cid),
                     source: Box::new(error),

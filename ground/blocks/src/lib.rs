@@ -12,8 +12,10 @@
 
 mod blocks;
 mod collect;
+mod contents;
 mod error;
 mod in_place;
+mod nodes;
 mod pins;
 mod shared;
 mod tables;

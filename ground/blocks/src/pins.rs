@@ -8,8 +8,8 @@ use redb::{Durability, ReadTransaction, ReadableTable};
 
 use crate::blocks::Blocks;
 use crate::error::Attempt;
-use crate::tables::{COUNTS, LEAVES, NODES, PINS, ROOTS_CHANGED, hash_key, place_keys};
-use crate::{BlocksError, collect};
+use crate::tables::{COUNTS, LEAVES, NODES, PINNED, PINS, hash_key, place_keys};
+use crate::{BlocksError, collect, nodes};
 
 /// How much of a DAG a pin keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Blocks {
         self.write(Durability::Immediate, |transaction| {
             let mut pins = transaction.open_table(PINS).attempt("pin")?;
             pins.insert(root.to_bytes().as_slice(), (kind, since, name)).attempt("pin")?;
-            collect::roots_changed(transaction)
+            nodes::count(transaction, PINNED, |before| before + 1).map(drop)
         })
     }
 
@@ -119,9 +119,9 @@ pub(crate) fn is_here(transaction: &ReadTransaction, cid: &Cid) -> Result<bool, 
     Ok(found.next().is_some())
 }
 
-/// How often roots were added.
-pub(crate) fn roots_generation(transaction: &ReadTransaction) -> Result<u64, BlocksError> {
+/// How often something was pinned.
+pub(crate) fn generation(transaction: &ReadTransaction) -> Result<u64, BlocksError> {
     let counts = transaction.open_table(COUNTS).attempt("count")?;
-    let found = counts.get(ROOTS_CHANGED).attempt("count")?;
+    let found = counts.get(PINNED).attempt("count")?;
     Ok(found.map_or(0, |found| found.value()))
 }

@@ -92,6 +92,11 @@ impl LeafSet {
         file::build(&self.profile, entry.length, leaves, sink)
     }
 
+    /// Whether the file at an entry is one leaf and nothing more.
+    pub(crate) fn is_leaf(&self, entry: u32) -> bool {
+        self.leaves.get(entry as usize).is_some_and(|leaves| leaves.len() == 1)
+    }
+
     /// The leaves that lie in files, with their places.
     pub fn places(&self) -> impl Iterator<Item = (Cid, Leaf)> + '_ {
         (0..).zip(&self.leaves).flat_map(move |(entry, leaves)| {

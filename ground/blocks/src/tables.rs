@@ -9,8 +9,8 @@ use crate::blocks::{ContentId, Leaf};
 pub(crate) const LEAVES: TableDefinition<'_, &[u8], (u32, u32)> = TableDefinition::new("leaves");
 /// Files that lie whole in a content: the multihash of their root and content (as above) to entry.
 pub(crate) const FILES: TableDefinition<'_, &[u8], u32> = TableDefinition::new("files");
-/// Blocks kept whole: multihash to their stamp and bytes.
-pub(crate) const NODES: TableDefinition<'_, &[u8], (u64, &[u8])> = TableDefinition::new("nodes");
+/// Blocks kept whole: multihash to their stamp, how many contents they belong to, and their bytes.
+pub(crate) const NODES: TableDefinition<'_, &[u8], (u64, u32, &[u8])> = TableDefinition::new("nodes");
 /// Live contents: number to the CID of their root.
 pub(crate) const CONTENTS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("contents");
 /// Pins: CID to how they are pinned, when (seconds since 1970), and a name.
@@ -23,8 +23,8 @@ pub(crate) const KEPT_BYTES: &str = "kept bytes";
 /// In [`COUNTS`]: the stamp of the next block that is kept.
 pub(crate) const NEXT_STAMP: &str = "next stamp";
 
-/// In [`COUNTS`]: how often something was pinned or taken up as content.
-pub(crate) const ROOTS_CHANGED: &str = "roots changed";
+/// In [`COUNTS`]: how often something was pinned.
+pub(crate) const PINNED: &str = "pinned";
 
 /// The key of something that lies in a content.
 pub(crate) fn place_key(hash: &[u8], content: ContentId) -> Vec<u8> {

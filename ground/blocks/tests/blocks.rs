@@ -162,13 +162,41 @@ fn content_that_is_forgotten_is_gone() {
     let blocks = Blocks::in_memory().unwrap();
     shared.add_to(&blocks, ONE);
     assert_eq!(blocks.root_of(ONE).unwrap(), Some(shared.dag.root));
-    blocks.remove_content(ONE, &shared.leaves, &shared.dag).unwrap();
+    assert_eq!(blocks.contents().unwrap(), [ONE]);
+    blocks.remove_content(ONE).unwrap();
     assert_eq!(blocks.root_of(ONE).unwrap(), None);
     let leaf = shared.leaves.places().next().unwrap().0;
     assert_eq!(blocks.get(&leaf).unwrap(), None);
-    blocks.collect(0).unwrap();
     assert_eq!(blocks.get(&shared.dag.root).unwrap(), None);
+    assert_eq!((blocks.kept_bytes().unwrap(), blocks.contents().unwrap()), (0, vec![]));
+}
+
+#[test]
+fn what_two_contents_share_stays_with_the_other() {
+    let (one, two) = (shared(&some_files(), DEFAULT), shared(&some_files()[1..], DEFAULT));
+    let blocks = Blocks::in_memory().unwrap();
+    one.add_to(&blocks, ONE);
+    two.add_to(&blocks, ContentId(2));
+    blocks.remove_content(ONE).unwrap();
+    walked(&blocks, two.dag.root);
+    assert_eq!(blocks.get(&one.dag.root).unwrap(), None);
+    // The number of a content that is gone may be given to another one.
+    one.add_to(&blocks, ContentId(2));
+    walked(&blocks, one.dag.root);
+    assert_eq!(blocks.get(&two.dag.root).unwrap(), None);
+    blocks.remove_content(ContentId(2)).unwrap();
     assert_eq!(blocks.kept_bytes().unwrap(), 0);
+}
+
+#[test]
+fn the_nodes_of_content_that_is_pinned_stay() {
+    let shared = shared(&some_files(), DEFAULT);
+    let blocks = Blocks::in_memory().unwrap();
+    shared.add_to(&blocks, ONE);
+    blocks.pin(&shared.dag.root, PinMode::Direct, "").unwrap();
+    blocks.remove_content(ONE).unwrap();
+    blocks.collect(0).unwrap();
+    assert!(blocks.get(&shared.dag.root).unwrap().is_some());
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use ipld::links;
 pub use profile::{LeafFrame, Profile, ProfileError, Threshold};
 pub use proto::ProtoError;
 pub use tree::Tree;
-pub use verify::{Codec, UnknownCodec, VerifyError, from_digest, inlined, sha2_256, verify};
+pub use verify::{Codec, UnknownCodec, VerifyError, from_digest, hash, inlined, sha2_256, verify};
 pub use walk::{Extent, FileWalk, Listed, Listing, Resolved, ResolvedKind, Resolver, Traversal, WalkError};
 
 /// Bytes of the largest block: what a message of bitswap can carry.

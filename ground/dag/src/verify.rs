@@ -87,6 +87,18 @@ pub fn verify(cid: &Cid, data: &[u8]) -> Result<(), VerifyError> {
     if stated == &digest[..function.length] { Ok(()) } else { Err(VerifyError::Mismatch) }
 }
 
+/// The multihash of a block, by the number of its hash function. The identity hash is not computed: what it names is never sent.
+///
+/// # Errors
+/// [`VerifyError::UnknownHash`].
+pub fn hash(code: u64, data: &[u8]) -> Result<Multihash<64>, VerifyError> {
+    let unknown = || VerifyError::UnknownHash(name_of(code));
+    let function = HashFunction::of(code).ok_or_else(unknown)?;
+    let mut digest = [0; DIGEST_MAX];
+    (function.compute)(data, &mut digest[..function.length]);
+    Multihash::wrap(code, &digest[..function.length]).map_err(|_| unknown())
+}
+
 /// The block that lies in its own name: the digest of an identity hash. It has 64 bytes at most, since longer ones are not read as CIDs.
 pub fn inlined(cid: &Cid) -> Option<&[u8]> {
     (cid.hash().code() == IDENTITY).then(|| cid.hash().digest())

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::App;
 use crate::errors::{HintExt, usage};
-use crate::identity::IdentityFolder;
+use crate::identity::{IdentityFolder, advise};
 use crate::model::Problem;
 use crate::ui::{Shown, Table};
 
@@ -60,7 +60,12 @@ struct Who {
 pub(super) fn run(app: &App, args: ContactCommand) -> Result<u8> {
     let folder = IdentityFolder::of(&app.loaded.config.data_dir);
     let book = folder.contacts()?;
-    match args.verb {
+    advise(act(app, args.verb, &folder, &book))?;
+    Ok(0)
+}
+
+fn act(app: &App, verb: Verb, folder: &IdentityFolder, book: &ContactBook) -> Result<()> {
+    match verb {
         Verb::Add { name, peer } => {
             // Not made for this: a node that has no key yet has no id that could be given.
             let own = NodeKey::load(&folder.key_file()).ok().flatten();
@@ -68,16 +73,15 @@ pub(super) fn run(app: &App, args: ContactCommand) -> Result<u8> {
                 return Err(usage(format!("{peer} is this node itself")))
                     .hint("`peerage id` on the other machine prints its peer id");
             }
-            add(app, &book, name, peer)?;
+            add(app, book, name, peer)
         }
-        Verb::Ls => list(app, &book.read()?)?,
-        Verb::Remove(who) => change(app, &book, &who, "removed", |contacts, peer| {
+        Verb::Ls => list(app, &book.read()?),
+        Verb::Remove(who) => change(app, book, &who, "removed", |contacts, peer| {
             if contacts.remove(peer) { Ok(()) } else { Err(unknown(&who.who)) }
-        })?,
-        Verb::Allow(who) => change(app, &book, &who, "allowed", |contacts, peer| Ok(contacts.allow(peer)?))?,
-        Verb::Deny(who) => change(app, &book, &who, "denied", |contacts, peer| Ok(contacts.deny(peer)?))?,
+        }),
+        Verb::Allow(who) => change(app, book, &who, "allowed", |contacts, peer| Ok(contacts.allow(peer)?)),
+        Verb::Deny(who) => change(app, book, &who, "denied", |contacts, peer| Ok(contacts.deny(peer)?)),
     }
-    Ok(0)
 }
 
 fn add(app: &App, book: &ContactBook, name: ContactName, peer: PeerId) -> Result<()> {

@@ -6,7 +6,7 @@ use clap::Args;
 use peerage_bittorrent::tracker::TrackerUrl;
 use peerage_bittorrent::webseed::WebSeed;
 
-use crate::config::{Loaded, Origin};
+use crate::config::Loaded;
 use crate::model::{AuthorOptions, CidProfile, Limits, Problem, Versions};
 use crate::node::{Encryption, NodeConfig};
 use crate::values::{Bytes, address};
@@ -49,11 +49,7 @@ impl NodeFlags {
         }
         config.encryption = self.encryption.unwrap_or(config.encryption);
         config.connections = self.connections.map_or(config.connections, |connections| connections as usize);
-        let chosen = !self.listen.is_empty()
-            || loaded
-                .entries()
-                .iter()
-                .any(|(key, _, origin)| key.name == "listen" && *origin != Origin::Default);
+        let chosen = !self.listen.is_empty() || loaded.is_chosen("listen");
         NodeConfig { listen_elsewhere: !chosen, ..config.node(restore) }
     }
 

@@ -60,7 +60,7 @@ impl Names {
             info_hash_v1: info.hashes.v1.map(|hash| HEXLOWER.encode(&hash)),
             info_hash_v2: info.hashes.v2.map(|hash| HEXLOWER.encode(&hash)),
             cid: ipfs.as_ref().map(|names| names.content.to_string()),
-            ipfs: ipfs.map(|names| names.link()),
+            ipfs: ipfs.map(|names| format!("ipfs://{}", names.path())),
             name: info.name.as_path().into(),
             size: info.layout.content_length(),
             files: super::inspect::files(info).count(),

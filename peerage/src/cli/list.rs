@@ -172,6 +172,7 @@ fn facts(view: &TransferView) -> Vec<(&'static str, String)> {
     add("serves", Some(goal(view.goal)));
     add("link", view.magnet.as_deref().map(|link| Shown::text(link).to_string()));
     add("ipfs", view.ipfs.clone());
+    add("gateway", view.gateway.clone());
     facts
 }
 

@@ -225,6 +225,9 @@ fn announce(ui: &Ui, args: &Share, view: &TransferView, kept: Option<&Path>) -> 
     if let Some(link) = &view.ipfs {
         ui.say(format!("Its name in IPFS: {link}"));
     }
+    if let Some(url) = &view.gateway {
+        ui.say(format!("In a browser: {url}"));
+    }
     ui.say(format!("\nOn the other side:\n\n  {}\n", ui.painted("1", &format!("peerage get '{magnet}'"))));
     if let Some(path) = kept.filter(|path| view.path.as_path() == *path) {
         let path = Shown::path(path);

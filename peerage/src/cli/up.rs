@@ -19,9 +19,9 @@ use super::flags::{LimitFlags, NodeFlags};
 use super::{App, session};
 use crate::api::guard::Guard;
 use crate::api::{DaemonLock, Endpoint, EndpointError, serve};
-use crate::config::Origin;
 use crate::control::Control;
 use crate::errors::{HintExt, TERMINATED, usage};
+use crate::gateway::{self, listen};
 use crate::model::{Event, Limits, Problem};
 use crate::node::Node;
 use crate::private;
@@ -86,15 +86,24 @@ pub(super) async fn run(app: App, args: Up) -> Result<u8> {
         }
     }
     let listener = api_listener(&app).await?;
+    let gateway_listener = gateway_listener(&app).await?;
     let node = Node::start(args.node.node(&app.loaded, true))
         .await
         .map_err(Problem::from)
         .context("start the node")?;
+    if let Some(listener) = &gateway_listener {
+        node.set_gateway(listener.local_addr().context("listen for the gateway")?);
+    }
     let limits = args.limits.limits();
     if limits != Limits::default() {
         node.limit(None, limits).await.map_err(Problem::from)?;
     }
-    // The node ends while the last answers go out: both have the same two seconds.
+    let gateway = async {
+        if let Some(listener) = gateway_listener {
+            gateway::run(listener, node.clone(), app.quit.token.clone()).await;
+        }
+    };
+    // The node ends while the last answers go out: all have the same two seconds.
     let stopping = async {
         app.quit.token.cancelled().await;
         node.stop().await;
@@ -105,7 +114,7 @@ pub(super) async fn run(app: App, args: Up) -> Result<u8> {
         app.quit.token.cancel();
         ended
     };
-    let (ended, ()) = tokio::join!(serving, stopping);
+    let (ended, (), ()) = tokio::join!(serving, stopping, gateway);
     ended?;
     // To be told to end is how a daemon ends well.
     Ok(if app.quit.status() == TERMINATED { 0 } else { app.quit.status() })
@@ -118,8 +127,9 @@ async fn serve_node(app: &App, lock: &DaemonLock, listener: TcpListener, node: N
     let peers: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let transfers = Control::list(&node).await?.len() as u64;
     app.ui.event(&Event::Listening { addresses })?;
+    let gateway = node.gateway().map(|at| format!(", gateway at http://{at}")).unwrap_or_default();
     app.ui.say(format!(
-        "Peerage is up: {}, listening on {}, API at http://{address}.",
+        "Peerage is up: {}, listening on {}, API at http://{address}{gateway}.",
         count(transfers, "transfer"),
         peers.join(" and ")
     ));
@@ -133,17 +143,23 @@ async fn serve_node(app: &App, lock: &DaemonLock, listener: TcpListener, node: N
 /// The configured address; when it is only the built-in one and taken, any port: the file says which.
 async fn api_listener(app: &App) -> Result<TcpListener> {
     let wanted = app.loaded.config.api_listen;
-    let chosen = app
-        .loaded
-        .entries()
-        .iter()
-        .any(|(key, _, origin)| key.name == "api_listen" && *origin != Origin::Default);
-    match TcpListener::bind(wanted).await {
-        Err(_) if !chosen => TcpListener::bind((wanted.ip(), 0)).await,
-        bound => bound,
+    listen(wanted, !app.loaded.is_chosen("api_listen"))
+        .await
+        .with_context(|| format!("listen for the API on {wanted}"))
+        .hint("`peerage config set api_listen 127.0.0.1:0` takes any free port")
+}
+
+/// The same for the gateway, if there is to be one.
+async fn gateway_listener(app: &App) -> Result<Option<TcpListener>> {
+    let config = &app.loaded.config;
+    if !config.gateway {
+        return Ok(None);
     }
-    .with_context(|| format!("listen for the API on {wanted}"))
-    .hint("`peerage config set api_listen 127.0.0.1:0` takes any free port")
+    listen(config.gateway_listen, !app.loaded.is_chosen("gateway_listen"))
+        .await
+        .map(Some)
+        .with_context(|| format!("listen for the gateway on {}", config.gateway_listen))
+        .hint("`peerage config set gateway_listen 127.0.0.1:0` takes any free port, `… gateway false` none")
 }
 
 /// Starts a daemon in the background unless one runs.

@@ -35,6 +35,8 @@ pub const KEYS: &[Key] = &[
     key("seed_time", "stop serving after so long, such as 2h; 0: never"),
     key("disk_quota", "bytes that all downloads may take on disk together, such as 500G; 0: no bound"),
     key("preallocate", "take the space of a download up front"),
+    key("gateway", "let browsers and other programs read what is shared over HTTP"),
+    key("gateway_listen", "address of that gateway; beyond loopback, others can read it, too"),
     key("api_listen", "loopback address of the daemon's API"),
     key("metrics_open", "let /metrics be read on loopback without the token"),
 ];

@@ -53,6 +53,8 @@ pub struct Config {
     pub seed_time: Span,
     pub disk_quota: Bytes,
     pub preallocate: bool,
+    pub gateway: bool,
+    pub gateway_listen: SocketAddr,
     pub api_listen: SocketAddr,
     pub metrics_open: bool,
 }
@@ -83,6 +85,8 @@ impl Default for Config {
             seed_time: Span::default(),
             disk_quota: Bytes(0),
             preallocate: false,
+            gateway: true,
+            gateway_listen: SocketAddr::from(([127, 0, 0, 1], GATEWAY_PORT)),
             api_listen: SocketAddr::from(([127, 0, 0, 1], API_PORT)),
             metrics_open: false,
         }
@@ -93,6 +97,9 @@ impl Default for Config {
 const LISTEN_PORT: u16 = 6881;
 /// The daemon's API, next to it.
 const API_PORT: u16 = 6880;
+
+/// Where programs look for a gateway.
+const GATEWAY_PORT: u16 = 8080;
 
 /// Where a value of the configuration came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +158,11 @@ impl Loaded {
     /// Notes that a flag replaced the value of `key`.
     pub fn by_flag(&mut self, key: &str) {
         self.origins.insert(key.to_owned(), Origin::Flag);
+    }
+
+    /// Whether the file or a flag says what `key` is.
+    pub fn is_chosen(&self, key: &str) -> bool {
+        self.origins.get(key).is_some_and(|origin| *origin != Origin::Default)
     }
 
     /// All keys with their values and origins, in the order of [`KEYS`].

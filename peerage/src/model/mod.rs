@@ -26,6 +26,7 @@ pub(crate) mod tests {
             info_hash_v2: None,
             cid: None,
             ipfs: None,
+            gateway: None,
             name: "holiday".into(),
             role: Role::Get,
             state: State::Paused,

@@ -74,6 +74,9 @@ pub struct TransferView {
     /// Of a share, a link by CID that also says its name.
     #[serde(default)]
     pub ipfs: Option<String>,
+    /// Of a share in a daemon with a gateway, where a browser finds it.
+    #[serde(default)]
+    pub gateway: Option<String>,
     /// The name of the content; before metadata, what the link calls it or its hash.
     #[schema(value_type = AnyPath)]
     pub name: AnyPath,

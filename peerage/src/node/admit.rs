@@ -131,9 +131,9 @@ impl Inner {
     pub(super) fn clear(&self, forgotten: &Entry) {
         let _admitting = self.admitting.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.all().iter().any(|entry| entry.slot == forgotten.slot) {
-            ipfs::forget(self, forgotten);
             forgotten.clear();
         }
+        ipfs::forget(self, forgotten.id);
     }
 
     /// The transfer, other than `but`, that is in the door with content of these hashes.
@@ -208,6 +208,7 @@ impl Inner {
                 }
             }
         }
+        ipfs::forget_strangers(self);
     }
 }
 

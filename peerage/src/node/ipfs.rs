@@ -3,9 +3,10 @@
 //! Of a share, the digests of its leaves are kept (`KEY.leaves`); all else follows from them. Where the node keeps a block store, the blocks
 //! of what is shared can be had there by CID for as long as the share lives.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use peerage_bittorrent::metainfo::{Info, Metainfo};
+use peerage_bittorrent::metainfo::Info;
 use peerage_blocks::{Blocks, BlocksError, ContentId, InPlace, LeafSet};
 use tracing::warn;
 
@@ -59,11 +60,18 @@ fn take_up(blocks: &Blocks, id: ContentId, named: &Named, running: &Running) -> 
 }
 
 /// Forgets the blocks of a share that was removed. Touches the disk.
-pub(super) fn forget(node: &Inner, entry: &Entry) {
+pub(super) fn forget(node: &Inner, id: TransferId) {
     let Some(blocks) = &node.blocks else { return };
-    let metainfo = entry.slot.read_torrent().and_then(|bytes| Metainfo::parse(&bytes).ok());
-    let Some(named) = metainfo.and_then(|metainfo| kept(entry, &metainfo.info)) else { return };
-    if let Err(error) = blocks.remove_content(entry.id.into(), &named.leaves, &named.dag) {
-        warn!(id = entry.id.0, error = error.in_full(), "the blocks of a share are not forgotten yet");
+    if let Err(error) = blocks.remove_content(id.into()) {
+        warn!(id = id.0, error = error.in_full(), "the blocks of a share are not forgotten yet");
+    }
+}
+
+/// Forgets the blocks of shares that are gone: the former run ended in between. Touches the disk.
+pub(super) fn forget_strangers(node: &Inner) {
+    let known: HashSet<_> = node.all().iter().map(|entry| ContentId::from(entry.id)).collect();
+    let contents = node.blocks.as_ref().and_then(|blocks| blocks.contents().ok()).unwrap_or_default();
+    for stranger in contents.into_iter().filter(|content| !known.contains(content)) {
+        forget(node, TransferId(stranger.0));
     }
 }

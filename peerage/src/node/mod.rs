@@ -15,6 +15,7 @@ mod foreign;
 mod ipfs;
 mod kept;
 mod life;
+mod open;
 mod queue;
 mod read;
 mod select;
@@ -31,7 +32,7 @@ pub use error::{AddError, OpError, StartError};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use peerage_bittorrent::door::{DhtSettings, Door, DoorConfig, DoorError};
@@ -76,6 +77,8 @@ pub(crate) struct Inner {
     shelf: Shelf,
     /// Where the node keeps its transfers for the next run, their blocks can be had by CID.
     blocks: Option<Blocks>,
+    /// Where these can be had over HTTP.
+    gateway: OnceLock<SocketAddr>,
     queue: Queue,
     quota: Option<Quota>,
     surroundings: Surroundings,
@@ -157,6 +160,7 @@ impl Node {
             files: FilePool::new(FILES_OPEN),
             shelf,
             blocks,
+            gateway: OnceLock::new(),
             queue: Queue::new(config.active_downloads_max),
             quota: limit(config.disk_quota).map(Quota::new),
             surroundings: Surroundings::default(),
@@ -183,6 +187,21 @@ impl Node {
     /// The addresses it listens on, with the ports it really got.
     pub fn listening(&self) -> Vec<SocketAddr> {
         self.0.door.listening().to_vec()
+    }
+
+    /// The blocks of what is shared, where the node keeps its transfers for the next run.
+    pub fn blocks(&self) -> Option<&Blocks> {
+        self.0.blocks.as_ref()
+    }
+
+    /// Says where the gateway listens that serves this node's blocks: its addresses are shown from now on.
+    pub fn set_gateway(&self, address: SocketAddr) {
+        self.0.gateway.get_or_init(|| address);
+    }
+
+    /// Where the gateway listens, if there is one.
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.0.gateway.get().copied()
     }
 
     /// Adds a transfer and returns as soon as it has a number: hashing, checking and fetching of metadata follow and are told as events.

@@ -15,7 +15,6 @@ use super::entry::{Entry, Facts, Running};
 use super::select::wanted_bytes;
 use super::surroundings::Around;
 use super::{Inner, hex};
-use crate::author::IpfsNames;
 use crate::model::{
     Check, FilePriority, FileView, Limits, PeerView, Sources, State, StateCount, StatsView, TrackerState,
     TrackerView, TransferView,
@@ -43,7 +42,16 @@ impl Inner {
             given: facts.given,
             web_seeds: facts.web_seeds.len() as u32,
         };
-        transfer(entry, &facts, sources, &around.listening)
+        TransferView {
+            gateway: self.gateway_of(&facts),
+            ..transfer(entry, &facts, sources, &around.listening)
+        }
+    }
+
+    /// Where a browser finds a transfer.
+    fn gateway_of(&self, facts: &Facts) -> Option<String> {
+        let (names, address) = (facts.ipfs.as_ref()?, self.gateway.get()?);
+        Some(format!("http://{address}/ipfs/{}", names.path()))
     }
 
     /// The whole node, given its transfers.
@@ -118,7 +126,8 @@ fn transfer(entry: &Entry, facts: &Facts, sources: Sources, listening: &[SocketA
         info_hash_v1: v1,
         info_hash_v2: v2,
         cid: facts.ipfs.as_ref().map(|names| names.content.to_string()),
-        ipfs: facts.ipfs.as_ref().map(IpfsNames::link),
+        ipfs: facts.ipfs.as_ref().map(|names| format!("ipfs://{}", names.path())),
+        gateway: None,
         name: facts.name.clone().into(),
         role: entry.role,
         state: facts.state,

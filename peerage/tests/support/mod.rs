@@ -61,6 +61,7 @@ pub fn a_transfer(id: u32) -> TransferView {
         info_hash_v2: Some(format!("{:02x}", id + 0xa0).repeat(32)),
         cid: None,
         ipfs: None,
+        gateway: None,
         name: "holi\x1b[2Jday".into(),
         role: Role::Get,
         state: State::Downloading,

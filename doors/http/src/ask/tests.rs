@@ -134,6 +134,12 @@ fn a_share_has_a_path_of_its_own() {
 
 #[test]
 fn redirects_stay_on_the_host() {
+    // Found by fuzzing: a host alone is a target without a path.
+    let Ok(Ask::Content(asked)) = ask_with(&format!("{V1}.ipfs.localhost:80"), &[]) else {
+        panic!("no content")
+    };
+    assert!(asked.is_folder);
+    assert_eq!(asked.target.as_folder(), "/");
     let target = Target { path: "//evil.example/x".to_owned(), query: Some("a=b&format=raw".to_owned()) };
     assert_eq!(target.as_folder(), "/evil.example/x/?a=b&format=raw");
     assert_eq!(target.with_parameter("format", "car"), "/evil.example/x?a=b&format=car");

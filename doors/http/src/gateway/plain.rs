@@ -101,6 +101,7 @@ impl<B: Backend> Gateway<B> {
             Some(media) => media,
             None => media::by_content(&file.start(blocks, media::SNIFF_LENGTH).await?).to_owned(),
         };
+        file.begin(blocks, &ask.conditions, &tag).await?;
         let mut response = file.answer(&ask.conditions, &tag, &media)?;
         if ask.download || ask.filename.is_some() {
             let disposition = headers::disposition(ask.download, name.as_deref());

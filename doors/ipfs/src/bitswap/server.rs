@@ -58,7 +58,7 @@ impl Default for Config {
             wants_least: 256,
             in_flight_max: 2 * 1024 * 1024,
             in_flight_total_max: 32 * 1024 * 1024,
-            message_max: 1024 * 1024,
+            message_max: 256 * 1024,
             inline_max: 1024,
         }
     }

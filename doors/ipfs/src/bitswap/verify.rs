@@ -1,9 +1,8 @@
 //! Which block some bytes are.
 
 use bytes::Bytes;
-use cid::multihash::Multihash;
 use cid::{Cid, Version};
-use sha2::{Digest, Sha256};
+use peerage_dag::VerifyError;
 
 /// Multicodec of dag-pb, the only codec of a CIDv0.
 const DAG_PB: u64 = 0x70;
@@ -39,12 +38,12 @@ impl Prefix {
 }
 
 /// Why bytes have no name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Nameless {
     /// Nobody here can compute it.
-    #[error("hash function 0x{0:x} is not known")]
-    HashFunction(u64),
+    #[error(transparent)]
+    Hash(#[from] VerifyError),
     /// The parts of the prefix do not fit together.
     #[error("{0:?} names nothing")]
     Prefix(Prefix),
@@ -55,13 +54,9 @@ pub enum Nameless {
 /// # Errors
 /// [`Nameless`]: nobody can have asked for such a block.
 pub fn name(prefix: &Prefix, data: &Bytes) -> Result<Cid, Nameless> {
-    if prefix.hash != SHA2_256 {
-        return Err(Nameless::HashFunction(prefix.hash));
-    }
-    let digest = Sha256::digest(data);
-    if usize::from(prefix.length) != digest.len() {
+    let hash = peerage_dag::hash(prefix.hash, data)?;
+    if hash.size() != prefix.length {
         return Err(Nameless::Prefix(*prefix));
     }
-    let hash = Multihash::wrap(prefix.hash, &digest).map_err(|_| Nameless::Prefix(*prefix))?;
     Cid::new(prefix.version, prefix.codec, hash).map_err(|_| Nameless::Prefix(*prefix))
 }

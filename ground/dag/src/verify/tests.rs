@@ -19,6 +19,14 @@ fn version_0_is_verified_like_version_1() {
 }
 
 #[test]
+fn a_block_is_hashed_by_the_number_of_a_function() {
+    let hello = cid("bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
+    assert_eq!(hash(0x12, b"hello world"), Ok(*hello.hash()));
+    assert_eq!(hash(0x11, b"").unwrap().digest()[..4], [0xda, 0x39, 0xa3, 0xee]);
+    assert_eq!(hash(0x00, b"tiny"), Err(VerifyError::UnknownHash("0x0".to_owned())));
+}
+
+#[test]
 fn a_block_in_its_own_name_needs_no_fetching() {
     let inline = Cid::new_v1(Codec::Raw as u64, Multihash::wrap(0, b"tiny").unwrap());
     assert_eq!(inlined(&inline), Some(&b"tiny"[..]));
