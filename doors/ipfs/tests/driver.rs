@@ -104,6 +104,27 @@ async fn a_block_that_arrives_by_other_ways_answers_those_who_want_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_goes_on_after_its_connection_broke() {
+    let hub = Hub::default();
+    let (anna, bert) = (hub.peer(1), hub.peer(2));
+    let cids = anna.shelf.fill(100, 100 * KIB);
+    hub.connect(anna.id, bert.id).await;
+    let mut session = bert.bitswap.session(16).await.unwrap();
+    session.want(cids.iter().copied());
+    let mut got = HashSet::new();
+    for broken in 0..3 {
+        for _ in 0..20 {
+            got.extend(soon(session.next()).await.unwrap());
+        }
+        hub.disconnect(anna.id, bert.id).await;
+        hub.connect(anna.id, bert.id).await;
+        assert_eq!(got.len(), 20 * (broken + 1));
+    }
+    got.extend(all(&mut session).await);
+    assert_eq!(got, named(&cids, 100 * KIB));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_are_dropped_end_and_others_go_on() {
     let hub = Hub::default();
     let (anna, bert) = (hub.peer(1), hub.peer(2));

@@ -83,6 +83,12 @@ impl Peers {
         last
     }
 
+    /// Whether all there is to a peer are connections that it opened through a relay.
+    pub(crate) fn came_through_relay(&self, peer: PeerId) -> bool {
+        let links = self.0.get(&peer).map_or(&[][..], |known| &known.links);
+        !links.is_empty() && links.iter().all(|link| !link.dialled && link.path == Path::Relayed)
+    }
+
     /// Where this node reached a peer itself, without a relay.
     pub(crate) fn dialled_at(&self, peer: PeerId) -> Option<Address> {
         let links = &self.0.get(&peer)?.links;

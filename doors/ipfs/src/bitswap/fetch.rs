@@ -36,7 +36,7 @@ use cid::Cid;
 
 use super::PeerKey;
 use super::message::{Entry, Presence, Protocol};
-use peer::Peer;
+use peer::{Peer, Recent};
 use session::Session;
 use want::Want;
 
@@ -182,6 +182,8 @@ pub struct Fetch {
     wants: HashMap<Cid, Want>,
     /// Wants so far: the place of the next in its session.
     places: u64,
+    /// What peers that are gone were asked for.
+    departed: Recent,
     outputs: VecDeque<Output>,
     stats: Stats,
     now: Instant,
@@ -212,6 +214,7 @@ impl Fetch {
             peers: BTreeMap::new(),
             wants: HashMap::new(),
             places: 0,
+            departed: Recent::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
             now,
@@ -318,7 +321,8 @@ impl Fetch {
     }
 
     fn on_unwanted(&mut self, key: PeerKey, cid: &Cid, size: usize) -> Received {
-        let late = self.peers.get_mut(&key).is_some_and(|peer| peer.withdrawn.remove(cid));
+        let withdrawn = self.peers.get_mut(&key).is_some_and(|peer| peer.withdrawn.remove(cid));
+        let late = withdrawn || self.departed.remove(cid);
         if late {
             self.stats.late += 1;
             self.stats.late_bytes += size as u64;

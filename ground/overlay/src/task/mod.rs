@@ -230,6 +230,9 @@ impl Task {
                     self.peers.identified(peer, &info);
                     self.swarm.behaviour_mut().dhts().for_each(|dht| dht.identified(peer_id, &info));
                     self.offered_relay(peer, peer_id, &info);
+                    if self.relays.is_some() {
+                        self.turn_around(peer, peer_id, &info);
+                    }
                     self.tell(OverlayEvent::Identified { peer });
                 }
             }

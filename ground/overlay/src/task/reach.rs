@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, identify};
 use peerage_identity::PeerId;
 
 use super::{Task, View};
-use crate::address::{Address, without_peer};
+use crate::address::{Address, Scope, without_peer};
 use crate::convert;
 use crate::event::{OverlayEvent, Reachability};
 
@@ -17,7 +17,7 @@ use crate::event::{OverlayEvent, Reachability};
 const ACQUAINTANCES: usize = 16;
 /// Peers that failed to reach this node before it counts as private.
 const FAILURES: u32 = 3;
-/// Addresses of one peer that multicast tells.
+/// Addresses of one peer that are tried of those that it tells.
 const DISCOVERED_MAX: usize = 8;
 /// What a peer speaks that relays for others.
 const RELAY_PROTOCOL: &str = "/libp2p/circuit/relay/0.2.0/hop";
@@ -80,6 +80,23 @@ impl Task {
             }
             let opts = DialOpts::peer_id(id).addresses(addresses);
             self.try_dial(opts.condition(PeerCondition::DisconnectedAndNotDialing).build());
+        }
+    }
+
+    /// A peer that came through a relay may be open itself: it is dialled where it says it listens. Hole punching does not do that: there both
+    /// sides take part, and an open host that was not behind a router does not answer as it expects.
+    pub(super) fn turn_around(&mut self, peer: PeerId, id: libp2p::PeerId, info: &identify::Info) {
+        if !self.peers.came_through_relay(peer) {
+            return;
+        }
+        let open = info.listen_addrs.iter().filter(|address| {
+            let address = Address::from((*address).clone());
+            address.scope() == Scope::Public && !address.is_relayed()
+        });
+        let addresses: Vec<_> = open.take(DISCOVERED_MAX).cloned().collect();
+        if !addresses.is_empty() {
+            let opts = DialOpts::peer_id(id).addresses(addresses);
+            self.try_dial(opts.condition(PeerCondition::NotDialing).build());
         }
     }
 

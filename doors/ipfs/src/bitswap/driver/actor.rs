@@ -35,7 +35,7 @@ const FOUND: usize = 8;
 #[derive(Debug)]
 pub(super) enum Note {
     /// A message has arrived.
-    Arrived { peer: PeerId, arrived: Arrived },
+    Arrived { peer: PeerId, gone: CancellationToken, arrived: Arrived },
     /// Part of one has.
     Heard(PeerId),
     /// A stream to a peer is open: it speaks bitswap.
@@ -237,7 +237,7 @@ impl<S: Streams, B: Blocks> Actor<S, B> {
         self.spawn(async move {
             tokio::select! {
                 () = gone.cancelled() => return,
-                ended = reader::read(id, stream, notes.clone(), arriving) => if let Err(error) = ended {
+                ended = reader::read(id, stream, notes.clone(), arriving, &gone) => if let Err(error) = ended {
                     tracing::debug!(peer = %id, %error, "a stream of a peer has ended");
                 },
             }
@@ -248,7 +248,9 @@ impl<S: Streams, B: Blocks> Actor<S, B> {
     fn on_note(&mut self, note: Note) {
         let now = Instant::now();
         match note {
-            Note::Arrived { peer, arrived } => self.on_message(peer, arrived),
+            // What a connection brought that is gone would be taken for that of the next.
+            Note::Arrived { gone, .. } if gone.is_cancelled() => {}
+            Note::Arrived { peer, arrived, .. } => self.on_message(peer, arrived),
             Note::Heard(peer) => {
                 if let Some(peer) = self.key_of(peer) {
                     self.fetch.handle(now, fetch::Input::Heard { peer });

@@ -8,6 +8,7 @@ use cid::Cid;
 use peerage_identity::PeerId;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::actor::Note;
 use crate::bitswap::frame::{FrameError, Frames};
@@ -42,12 +43,13 @@ pub(super) enum ReadError {
     Ended,
 }
 
-/// Reads until the stream ends.
+/// Reads until the stream ends. `gone` is the mark of the connection that it belongs to.
 pub(super) async fn read(
     peer: PeerId,
     mut stream: impl AsyncRead + Unpin,
     notes: mpsc::Sender<Note>,
     arriving: Arc<Semaphore>,
+    gone: &CancellationToken,
 ) -> Result<(), ReadError> {
     let mut frames = Frames::new();
     let mut heard = Instant::now();
@@ -57,7 +59,8 @@ pub(super) async fn read(
         }
         while let Some(frame) = frames.next()? {
             let arrived = take_apart(&frame, &arriving).await?;
-            notes.send(Note::Arrived { peer, arrived }).await.map_err(|_| ReadError::Ended)?;
+            let gone = gone.clone();
+            notes.send(Note::Arrived { peer, gone, arrived }).await.map_err(|_| ReadError::Ended)?;
             heard = Instant::now();
         }
         if heard.elapsed() >= HEARD {

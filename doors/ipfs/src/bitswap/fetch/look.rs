@@ -89,6 +89,9 @@ impl Fetch {
                 session.partners.remove(&key);
             }
         }
+        // It may come again and bring what was on its way.
+        peer.asked.iter().for_each(|asked| self.departed.insert(asked.cid));
+        peer.withdrawn.iter().for_each(|cid| self.departed.insert(*cid));
         peer.asked.iter().for_each(|asked| self.make_pending(&asked.cid));
         peer.sessions.iter().for_each(|&session| self.check_all_hope(session));
         // Hunts that waited for its answer alone.

@@ -188,6 +188,10 @@ impl Recent {
         }
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Cid> {
+        self.order.iter()
+    }
+
     /// Once less. False if it was not there.
     pub(super) fn remove(&mut self, cid: &Cid) -> bool {
         let Some(times) = self.times.get_mut(cid) else { return false };

@@ -224,6 +224,18 @@ fn a_block_may_come_as_often_as_it_was_asked_for() {
 }
 
 #[test]
+fn what_was_on_its_way_when_a_peer_left_is_not_held_against_it() {
+    let mut rig = Rig::with([ANNA]);
+    rig.want(ONE, 1..=5);
+    rig.says(ANNA, Presence::Have, 1..=5);
+    rig.input(Input::Left { peer: ANNA });
+    rig.input(Input::Joined { peer: BERT, protocol: Protocol::V1_2 });
+    (1..=5).for_each(|number| assert_eq!(rig.sends(BERT, number), Received::Wanted(vec![ONE])));
+    (1..=5).for_each(|number| assert_eq!(rig.sends(BERT, number), Received::Late));
+    assert_eq!(rig.sends(BERT, 1), Received::Unrequested);
+}
+
+#[test]
 fn two_sessions_that_want_one_block_fetch_it_once() {
     let mut rig = Rig::with([ANNA]);
     rig.want(ONE, [1]);
