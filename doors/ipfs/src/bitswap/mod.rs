@@ -6,6 +6,7 @@
 //! Blocks carry no name: a peer sends bytes with the kind of hash that names them, and the hash that we compute is the name. A bad
 //! block therefore is one that nobody asked for.
 
+#[cfg(feature = "driver")]
 pub mod driver;
 pub mod fetch;
 pub mod frame;
