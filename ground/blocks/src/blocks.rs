@@ -204,9 +204,7 @@ impl Blocks {
         dag: &Dag,
         source: Arc<dyn Source>,
     ) -> Result<(), BlocksError> {
-        if self.root_of(id)?.is_some() {
-            self.remove_content(id)?;
-        }
+        self.remove_content(id)?;
         self.write(Durability::Immediate, |transaction| contents::add(transaction, id, leaves, dag))?;
         self.revive(id, source);
         Ok(())
@@ -241,12 +239,15 @@ impl Blocks {
         self.shared.live.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
-    /// Forgets content, and the nodes above its leaves that belong to no other; what is pinned of them stays.
+    /// Forgets content, if there is any of this number, and the nodes above its leaves that belong to no other; what is pinned of them stays.
     ///
     /// # Errors
     /// [`BlocksError`]: nothing is forgotten.
     pub fn remove_content(&self, id: ContentId) -> Result<(), BlocksError> {
         self.rest(id);
+        if self.root_of(id)?.is_none() {
+            return Ok(());
+        }
         let _collecting = self.collecting();
         let mut pinned = HashSet::new();
         self.mark(&mut pinned)?;
